@@ -1,0 +1,1 @@
+//! Criterion benches over the public APIs, and the seeded inputs that they share.

@@ -1,0 +1,1 @@
+//! The way in: remote write, from compressed bytes to samples in the storage engine.

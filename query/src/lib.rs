@@ -1,0 +1,1 @@
+//! PromQL: parser, evaluator and results.

@@ -1,0 +1,1 @@
+//! The one binary, `cardinal`: HTTP, configuration, telemetry and the command line.

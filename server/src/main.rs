@@ -1,0 +1,3 @@
+//! The `cardinal` binary.
+
+fn main() {}

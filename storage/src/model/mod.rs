@@ -1,0 +1,18 @@
+//! The words that all of Cardinal shares: times, samples, labels, identities, windows and the merge rule.
+
+mod ids;
+mod labels;
+mod sample;
+mod time;
+pub mod varint;
+
+pub use ids::{
+    BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, le_rank, shard_of_account,
+    shard_of_fingerprint,
+};
+pub use labels::{Label, LabelSet, LabelSetBuilder, LabelSetError, SectionError, SectionIter};
+pub use sample::{STALE_NAN_BITS, Sample, is_stale, merge_values, stale_nan};
+pub use time::{DurationMs, TimeRange, TimestampMs, Window};
+
+/// The label that carries a metric's name.
+pub const METRIC_NAME: &str = "__name__";

@@ -1,0 +1,1 @@
+//! Tests of whole paths through public APIs, and what they share.
