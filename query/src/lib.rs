@@ -1,1 +1,10 @@
 //! PromQL: parser, evaluator and results.
+
+mod error;
+mod options;
+pub mod source;
+mod value;
+
+pub use error::{Position, QueryError};
+pub use options::{CancelToken, Limits, QueryOptions};
+pub use value::{MatrixSeries, Output, QueryStats, Value, VectorSample};

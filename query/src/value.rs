@@ -1,0 +1,112 @@
+//! What a query answers.
+
+use cardinal_storage::model::{LabelSet, TimestampMs};
+use std::time::Duration;
+
+/// One series of an instant vector.
+#[derive(Clone, Debug)]
+pub struct VectorSample {
+    /// The labels; unique within the vector.
+    pub labels: LabelSet,
+    /// The evaluation time.
+    pub t: TimestampMs,
+    /// The value at it.
+    pub v: f64,
+}
+
+/// One series of a range result.
+#[derive(Clone, Debug)]
+pub struct MatrixSeries {
+    /// The labels; unique within the matrix.
+    pub labels: LabelSet,
+    /// The points in ascending time; never empty.
+    pub points: Vec<(TimestampMs, f64)>,
+}
+
+/// The result of a query. Samples that the storage gave are the same to the bit, NaN payloads included.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// One number at one time.
+    Scalar {
+        /// The evaluation time.
+        t: TimestampMs,
+        /// The number.
+        v: f64,
+    },
+    /// A string literal.
+    String {
+        /// The evaluation time.
+        t: TimestampMs,
+        /// Its bytes; PromQL strings need not be UTF-8, so what is not was replaced.
+        s: String,
+    },
+    /// An instant vector. In order where the outermost function sorts (`sort`, `topk` and their like), else in no
+    /// promised order.
+    Vector(Vec<VectorSample>),
+    /// A range vector, or the result of a range query; sorted by labels.
+    Matrix(Vec<MatrixSeries>),
+}
+
+impl Value {
+    /// `scalar`, `string`, `vector` or `matrix`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Scalar { .. } => "scalar",
+            Self::String { .. } => "string",
+            Self::Vector(_) => "vector",
+            Self::Matrix(_) => "matrix",
+        }
+    }
+
+    /// How many series it has; `None` for scalars and strings.
+    pub fn series_count(&self) -> Option<usize> {
+        match self {
+            Self::Scalar { .. } | Self::String { .. } => None,
+            Self::Vector(v) => Some(v.len()),
+            Self::Matrix(m) => Some(m.len()),
+        }
+    }
+
+    /// Drops all series beyond the first `limit` (0 keeps all); whether any were dropped.
+    pub fn truncate(&mut self, limit: usize) -> bool {
+        let over = limit > 0 && self.series_count().is_some_and(|n| n > limit);
+        match self {
+            Self::Vector(v) if over => v.truncate(limit),
+            Self::Matrix(m) if over => m.truncate(limit),
+            _ => {}
+        }
+        over
+    }
+}
+
+/// A result with what is to be said about it.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The result.
+    pub value: Value,
+    /// Warnings, sorted: the result may not be what was meant. Each begins with `PromQL warning:`.
+    pub warnings: Vec<String>,
+    /// Remarks, sorted. Each begins with `PromQL info:`.
+    pub infos: Vec<String>,
+    /// What the query cost.
+    pub stats: QueryStats,
+}
+
+/// What a query cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueryStats {
+    /// Samples that fell into a selector's window, counted once per evaluation step.
+    pub samples_queryable: u64,
+    /// Samples read from the source, each counted once per selector.
+    pub samples_read: u64,
+    /// The most samples held at once.
+    pub samples_peak: u64,
+    /// Series that the selectors matched.
+    pub series: u64,
+    /// Parsing, checking and planning.
+    pub prepare: Duration,
+    /// Evaluation.
+    pub eval: Duration,
+    /// Sorting of the result.
+    pub sort: Duration,
+}
