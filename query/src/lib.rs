@@ -2,6 +2,7 @@
 
 mod error;
 mod options;
+pub mod parse;
 pub mod source;
 mod value;
 
