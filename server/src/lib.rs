@@ -1,1 +1,3 @@
 //! The one binary, `cardinal`: HTTP, configuration, telemetry and the command line.
+
+pub mod config;

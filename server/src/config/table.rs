@@ -1,0 +1,391 @@
+//! The table of settings.
+
+use super::value::{self, ValueError};
+use super::{Config, LogFormat, LogLevel, WalSync};
+use cardinal_storage::model::{DurationMs, ShardCount};
+use std::time::Duration;
+
+/// One setting: its name, default and meaning, and how its text becomes a field of [`Config`].
+pub struct Setting {
+    /// Name as in `cardinal.yaml`, nested by dots.
+    pub name: &'static str,
+    /// Default as it would be written; goes through `set` like any other value.
+    pub default: &'static str,
+    /// What a value looks like, for `--help`: `DURATION`, `SIZE`, ...
+    pub kind: &'static str,
+    /// What it does and why the default is what it is, in a sentence or two.
+    pub doc: &'static str,
+    /// Parses `text` into its field.
+    pub set: fn(&mut Config, &str) -> Result<(), ValueError>,
+    /// The value in force where the text does not tell it (`auto`).
+    pub effective: Option<fn(&Config) -> String>,
+}
+
+impl Setting {
+    /// The flag without its dashes: `wal-sync`.
+    pub fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// The environment variable: `CARDINAL_WAL_SYNC`.
+    pub fn variable(&self) -> String {
+        format!("CARDINAL_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// The setting of that name.
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|s| s.name == name)
+}
+
+/// Every setting that this version honours, in the order in which people meet them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        default: "127.0.0.1:9460",
+        kind: "ADDRESS",
+        doc: "Address of the HTTP server. Only this machine can reach the default; `0.0.0.0:9460` opens it to the network.",
+        set: |c, v| put(&mut c.listen, value::address(v)),
+        effective: None,
+    },
+    Setting {
+        name: "data_dir",
+        default: "./data",
+        kind: "DIR",
+        doc: "Directory of everything that is stored; created when missing. One process per directory.",
+        set: |c, v| put(&mut c.data_dir, non_empty(v).map(Into::into)),
+        effective: None,
+    },
+    Setting {
+        name: "account.label",
+        default: "account",
+        kind: "LABEL",
+        doc: "Label that names the account of a series. Series of one account lie together. Recorded when the data directory is \
+              created; another name is refused later.",
+        set: |c, v| put(&mut c.account_label, label_name(v)),
+        effective: None,
+    },
+    Setting {
+        name: "shards",
+        default: "16",
+        kind: "COUNT",
+        doc: "Shards over which accounts are spread: the grain of parallelism in queries. Recorded when the data directory is \
+              created; another number is refused later.",
+        set: |c, v| put(&mut c.shards, shards(v)),
+        effective: None,
+    },
+    Setting {
+        name: "wal.sync",
+        default: "commit",
+        kind: "MODE",
+        doc: "`commit`: a request is acknowledged once its samples are synced to disk. `interval`: they are written before the \
+              acknowledgement and synced within `wal.sync_interval`; killing the process loses nothing, a power cut may lose that \
+              interval.",
+        set: |c, v| {
+            let modes = [("commit", WalSync::Commit), ("interval", WalSync::Interval)];
+            put(&mut c.wal_sync, value::choice(v, &modes))
+        },
+        effective: None,
+    },
+    Setting {
+        name: "wal.sync_interval",
+        default: "1s",
+        kind: "DURATION",
+        doc: "How long a sync may be postponed under `wal.sync: interval`; without effect under `commit`.",
+        set: |c, v| put(&mut c.wal_sync_interval, value::positive_duration(v).map(std_duration)),
+        effective: None,
+    },
+    Setting {
+        name: "head.window",
+        default: "2h",
+        kind: "DURATION",
+        doc: "Length of the time windows into which data are cut: the newest window is in memory, closed ones become blocks.",
+        set: |c, v| put(&mut c.head_window, window(v)),
+        effective: None,
+    },
+    Setting {
+        name: "head.memory_budget",
+        default: "auto",
+        kind: "SIZE",
+        doc: "Memory that the newest data may take before they are flushed early. `auto` is a quarter of what the cgroup, else the \
+              machine, allows, which leaves the rest to queries and to the page cache.",
+        set: |c, v| put(&mut c.head_memory_budget, value::or_auto(v, value::positive_size)),
+        effective: Some(|c| value::size_text(c.head_memory_budget())),
+    },
+    Setting {
+        name: "ingest.future_max",
+        default: "10m",
+        kind: "DURATION",
+        doc: "Samples further ahead of this machine's clock are refused: a sender's wrong clock must not close windows early.",
+        set: |c, v| put(&mut c.ingest_future_max, value::positive_duration(v)),
+        effective: None,
+    },
+    Setting {
+        name: "ingest.request_bytes",
+        default: "32MiB",
+        kind: "SIZE",
+        doc: "Largest write request, decompressed. Prometheus sends some 200 KiB at a time.",
+        set: |c, v| put(&mut c.ingest_request_bytes, value::positive_size(v)),
+        effective: None,
+    },
+    Setting {
+        name: "ingest.request_samples",
+        default: "100000",
+        kind: "COUNT",
+        doc: "Most samples in one write request. Prometheus sends 2,000 at a time.",
+        set: |c, v| put(&mut c.ingest_request_samples, value::count(v, 1)),
+        effective: None,
+    },
+    Setting {
+        name: "ingest.inflight_bytes",
+        default: "256MiB",
+        kind: "SIZE",
+        doc: "Bytes of write requests that are worked on at once; beyond it senders are asked to come back (429 with Retry-After) \
+              rather than queued in memory.",
+        set: |c, v| put(&mut c.ingest_inflight_bytes, value::positive_size(v)),
+        effective: None,
+    },
+    Setting {
+        name: "limits.label_names",
+        default: "64",
+        kind: "COUNT",
+        doc: "Most labels of one series, its name included. A series with more is refused.",
+        set: |c, v| put(&mut c.limits_label_names, value::count(v, 1)),
+        effective: None,
+    },
+    Setting {
+        name: "limits.label_name_bytes",
+        default: "1KiB",
+        kind: "SIZE",
+        doc: "Longest label name. A series with a longer one is refused.",
+        set: |c, v| put(&mut c.limits_label_name_bytes, value::positive_size(v)),
+        effective: None,
+    },
+    Setting {
+        name: "limits.label_value_bytes",
+        default: "8KiB",
+        kind: "SIZE",
+        doc: "Longest label value. A series with a longer one is refused.",
+        set: |c, v| put(&mut c.limits_label_value_bytes, value::positive_size(v)),
+        effective: None,
+    },
+    Setting {
+        name: "query.lookback",
+        default: "5m",
+        kind: "DURATION",
+        doc: "How far an instant selector looks back for a series' newest sample. As in Prometheus.",
+        set: |c, v| put(&mut c.query_lookback, value::positive_duration(v)),
+        effective: None,
+    },
+    Setting {
+        name: "query.timeout",
+        default: "2m",
+        kind: "DURATION",
+        doc: "Longest run of one query; its `timeout` parameter can only lower it. As in Prometheus.",
+        set: |c, v| put(&mut c.query_timeout, value::positive_duration(v).map(std_duration)),
+        effective: None,
+    },
+    Setting {
+        name: "query.max_samples",
+        default: "50000000",
+        kind: "COUNT",
+        doc: "Most samples that one query may hold in memory at once; those streamed through aggregations do not count. 50 million \
+              are 800 MB.",
+        set: |c, v| put(&mut c.query_max_samples, value::count(v, 1)),
+        effective: None,
+    },
+    Setting {
+        name: "query.concurrency",
+        default: "auto",
+        kind: "COUNT",
+        doc: "Queries that run at once. `auto` is two per core.",
+        set: |c, v| put(&mut c.query_concurrency, value::or_auto(v, |v| value::count(v, 1))),
+        effective: Some(|c| c.query_concurrency().to_string()),
+    },
+    Setting {
+        name: "query.queue",
+        default: "100",
+        kind: "COUNT",
+        doc: "Queries that may wait for their turn; further ones get 503 at once. A dashboard asks some 30 at a time.",
+        set: |c, v| put(&mut c.query_queue, value::count(v, 0)),
+        effective: None,
+    },
+    Setting {
+        name: "admin.enabled",
+        default: "auto",
+        kind: "BOOL",
+        doc: "Whether the calls under `/api/v1/admin` answer. `auto`: only where `listen` is a loopback address.",
+        set: |c, v| put(&mut c.admin_enabled, value::or_auto(v, boolean)),
+        effective: Some(|c| c.admin_enabled().to_string()),
+    },
+    Setting {
+        name: "self_scrape",
+        default: "off",
+        kind: "DURATION",
+        doc: "How often Cardinal stores its own metrics (`job=\"cardinal\"`), so that there are data to ask for at once: `15s`, or \
+              `off`.",
+        set: |c, v| {
+            let interval = |v: &str| value::positive_duration(v).map(std_duration);
+            put(&mut c.self_scrape, value::or_off(v, interval))
+        },
+        effective: None,
+    },
+    Setting {
+        name: "log.level",
+        default: "info",
+        kind: "LEVEL",
+        doc: "How much is logged to standard error: `error`, `warn`, `info`, `debug` or `trace`.",
+        set: |c, v| {
+            use LogLevel::{Debug, Error, Info, Trace, Warn};
+            let levels =
+                [("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];
+            put(&mut c.log_level, value::choice(v, &levels))
+        },
+        effective: None,
+    },
+    Setting {
+        name: "log.format",
+        default: "text",
+        kind: "FORMAT",
+        doc: "How log lines look: `text` for people, `json` for collectors.",
+        set: |c, v| {
+            put(&mut c.log_format, value::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)]))
+        },
+        effective: None,
+    },
+];
+
+impl Config {
+    /// All defaults.
+    ///
+    /// The literals only give the fields a type to start from: every one of them is overwritten by its setting's default.
+    pub(super) fn defaults() -> Self {
+        let mut config = Self {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data_dir: Default::default(),
+            account_label: Default::default(),
+            shards: ShardCount::new(1).expect("one shard is a valid count"),
+            wal_sync: WalSync::Commit,
+            wal_sync_interval: Default::default(),
+            head_window: Default::default(),
+            head_memory_budget: None,
+            ingest_future_max: Default::default(),
+            ingest_request_bytes: 0,
+            ingest_request_samples: 0,
+            ingest_inflight_bytes: 0,
+            limits_label_names: 0,
+            limits_label_name_bytes: 0,
+            limits_label_value_bytes: 0,
+            query_lookback: Default::default(),
+            query_timeout: Default::default(),
+            query_max_samples: 0,
+            query_concurrency: None,
+            query_queue: 0,
+            admin_enabled: None,
+            self_scrape: None,
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+        };
+        for setting in SETTINGS {
+            (setting.set)(&mut config, setting.default)
+                .expect("defaults are valid: a test sets each of them");
+        }
+        config
+    }
+}
+
+fn put<T>(field: &mut T, parsed: Result<T, ValueError>) -> Result<(), ValueError> {
+    *field = parsed?;
+    Ok(())
+}
+
+fn std_duration(d: DurationMs) -> Duration {
+    Duration::from_millis(u64::try_from(d.0).unwrap_or(0))
+}
+
+fn non_empty(text: &str) -> Result<&str, ValueError> {
+    if text.is_empty() { Err(ValueError("must not be empty".to_owned())) } else { Ok(text) }
+}
+
+fn label_name(text: &str) -> Result<String, ValueError> {
+    if text.is_empty() || text == "__name__" {
+        return Err(ValueError(format!(
+            "{text:?} cannot name accounts: use a label such as account or tenant"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+fn shards(text: &str) -> Result<ShardCount, ValueError> {
+    let number = value::count(text, 1)?;
+    let count = u16::try_from(number).ok().and_then(ShardCount::new);
+    count.ok_or_else(|| ValueError(format!("{number} is not a number of shards: 1 to {}", ShardCount::MAX)))
+}
+
+/// Windows divide the day, so that day blocks are whole ones.
+fn window(text: &str) -> Result<DurationMs, ValueError> {
+    let window = value::positive_duration(text)?;
+    let day = DurationMs::hours(24);
+    if window.0 < 60_000 || window.0 > day.0 || day.0 % window.0 != 0 {
+        return Err(ValueError(format!(
+            "{text} is not a window: 1m to 24h, and a whole number of them in a day"
+        )));
+    }
+    Ok(window)
+}
+
+fn boolean(text: &str) -> Result<bool, ValueError> {
+    value::choice(text, &[("true", true), ("false", false), ("on", true), ("off", false)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_valid_and_every_name_is_spelled_alike() {
+        let mut config = Config::defaults();
+        for setting in SETTINGS {
+            assert!((setting.set)(&mut config, setting.default).is_ok(), "{}", setting.name);
+            assert!(
+                setting.name.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'),
+                "{}",
+                setting.name
+            );
+            assert!(setting.doc.ends_with('.'), "{}", setting.name);
+        }
+        let wal = setting("wal.sync").expect("exists");
+        assert_eq!((wal.flag().as_str(), wal.variable().as_str()), ("wal-sync", "CARDINAL_WAL_SYNC"));
+    }
+
+    #[test]
+    fn flags_and_variables_are_unambiguous() {
+        let flags: std::collections::BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
+        let variables: std::collections::BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+        assert_eq!((flags.len(), variables.len()), (SETTINGS.len(), SETTINGS.len()));
+    }
+
+    #[test]
+    fn values_that_are_refused() {
+        let check = |name: &str, text: &str, expected: &str| {
+            let error = (setting(name).expect("exists").set)(&mut Config::defaults(), text).expect_err(text);
+            assert_eq!(error.to_string(), expected);
+        };
+        check("wal.sync", "comit", "\"comit\" is not one of commit, interval (did you mean commit?)");
+        check("shards", "0", "0 is too few: at least 1");
+        check("shards", "70000", "70000 is not a number of shards: 1 to 256");
+        check("head.window", "7h", "7h is not a window: 1m to 24h, and a whole number of them in a day");
+        check(
+            "head.memory_budget",
+            "lots",
+            "\"lots\" is not a size: write it like 64MiB, 1.5GiB or 1000000; or auto",
+        );
+        check("query.timeout", "0", "must be longer than 0");
+        check(
+            "account.label",
+            "__name__",
+            "\"__name__\" cannot name accounts: use a label such as account or tenant",
+        );
+        check("admin.enabled", "yes", "\"yes\" is not one of true, false, on, off; or auto");
+    }
+}
