@@ -1,0 +1,336 @@
+//! The in-place walk of an uncompressed `WriteRequest`.
+//!
+//! No label is copied and nothing is allocated per series: a series is the bytes of its label section, whose hash finds it
+//! in the head, and a range of one flat list of samples. Only where other fields stand between the labels of a series are
+//! they copied together, so that their hash covers all of them.
+//!
+//! What is malformed refuses the whole request, since nothing after it can be trusted. What labels mean is not looked at
+//! here, but for the account, which picks the shard; the insides of exemplars and histograms are not read.
+
+use crate::labels::{LABEL, RawLabel, read_label};
+use crate::wire::{Key, Malformed, Reader, Result};
+use cardinal_storage::model::{
+    Fingerprint, HashSeed, Sample, ShardCount, ShardId, TimestampMs, shard_of_account, shard_of_fingerprint,
+};
+use std::ops::Range;
+
+const TIMESERIES: Key = Key::len(1);
+const METADATA: Key = Key::len(3);
+const SAMPLE: Key = Key::len(2);
+const EXEMPLAR: Key = Key::len(3);
+const HISTOGRAM: Key = Key::len(4);
+const VALUE: Key = Key::fixed64(1);
+const TIMESTAMP: Key = Key::varint(2);
+
+/// How many series with histograms are remembered for the message that refuses them.
+const HISTOGRAM_SERIES_NAMED_MAX: usize = 3;
+
+/// What decides where series go: fixed for a data directory.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// The seed of fingerprints.
+    pub seed: HashSeed,
+    /// The number of shards.
+    pub shards: ShardCount,
+    /// The label that owns a series.
+    pub account_label: String,
+}
+
+/// The most that one request may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalkLimits {
+    /// Samples, histograms included.
+    pub samples_max: u32,
+    /// Metadata items that are kept; more are left out, since trouble with metadata never fails a request.
+    pub metadata_max: u32,
+}
+
+/// Why a request was not walked to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalkError {
+    /// The bytes are no `WriteRequest`.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There are more samples than a request may have.
+    #[error("the request has more than {max} samples; lower the sender's max_samples_per_send")]
+    TooManySamples {
+        /// The limit.
+        max: u32,
+    },
+    /// Offsets would not fit in 32 bits.
+    #[error("the request has {len} bytes uncompressed, more than can be addressed; send less at once")]
+    TooLong {
+        /// The request's length.
+        len: usize,
+    },
+}
+
+/// Scratch of the walk, to be used again for the next request.
+#[derive(Debug, Default)]
+pub struct Walk {
+    rows: Vec<Row>,
+    samples: Vec<Sample>,
+    /// Label sections that had to be copied together, one after another.
+    gathered: Vec<u8>,
+    metadata: Vec<Range<u32>>,
+    counts: WalkCounts,
+    histogram_series: Vec<Section>,
+}
+
+/// What a request held besides samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalkCounts {
+    /// Exemplars, which are not stored.
+    pub exemplars: u64,
+    /// Native histograms, which are not stored.
+    pub histograms: u64,
+    /// Metadata items, those beyond the limit included.
+    pub metadata: u64,
+}
+
+/// One series that has samples.
+#[derive(Clone, Debug)]
+struct Row {
+    wire: Fingerprint,
+    shard: ShardId,
+    section: Section,
+    samples: Range<u32>,
+}
+
+/// Where a label section stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Section {
+    Body(Range<u32>),
+    Gathered(Range<u32>),
+}
+
+/// A request that has been walked: its series, borrowed from its bytes.
+#[derive(Debug)]
+pub struct Walked<'a> {
+    body: &'a [u8],
+    walk: &'a mut Walk,
+}
+
+/// One series of a request.
+#[derive(Clone, Debug)]
+pub struct WalkedSeries<'a> {
+    /// The hash of the section as it came.
+    pub wire: Fingerprint,
+    /// The label section as it came.
+    pub section: &'a [u8],
+    /// By the account, else by `wire`.
+    pub shard: ShardId,
+    /// Which of [`Walked::samples`] are its own; not empty.
+    pub samples: Range<u32>,
+}
+
+impl Walk {
+    /// Walks `body` to its end. Series without samples are left out.
+    pub fn read<'a>(
+        &'a mut self,
+        body: &'a [u8],
+        routing: &Routing,
+        limits: WalkLimits,
+    ) -> Result<Walked<'a>, WalkError> {
+        self.clear();
+        if u32::try_from(body.len()).is_err() {
+            return Err(WalkError::TooLong { len: body.len() });
+        }
+        let mut reader = Reader::new(body);
+        while !reader.is_empty() {
+            match reader.key()? {
+                TIMESERIES => self.series(reader.message()?, body, routing, limits)?,
+                METADATA => self.metadata(reader.message()?, limits),
+                other => reader.skip(other, &[1, 3])?,
+            }
+        }
+        Ok(Walked { body, walk: self })
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.samples.clear();
+        self.gathered.clear();
+        self.metadata.clear();
+        self.histogram_series.clear();
+        self.counts = WalkCounts::default();
+    }
+
+    fn metadata(&mut self, message: Reader<'_>, limits: WalkLimits) {
+        self.counts.metadata += 1;
+        if self.metadata.len() < limits.metadata_max as usize {
+            let from = message.offset();
+            self.metadata.push(from as u32..(from + message.rest().len()) as u32);
+        }
+    }
+
+    #[inline]
+    fn series(
+        &mut self,
+        mut message: Reader<'_>,
+        body: &[u8],
+        routing: &Routing,
+        limits: WalkLimits,
+    ) -> Result<(), WalkError> {
+        let samples_from = self.samples.len() as u32;
+        let histograms_before = self.counts.histograms;
+        let mut section: Option<Section> = None;
+        let mut account: &[u8] = &[];
+        while !message.is_empty() {
+            let from = message.offset();
+            match message.key()? {
+                LABEL => {
+                    let RawLabel { name, value } = read_label(message.message()?)?;
+                    if name == routing.account_label.as_bytes() {
+                        account = value;
+                    }
+                    let label = from as u32..message.offset() as u32;
+                    match &mut section {
+                        Some(Section::Body(range)) if range.end == label.start => range.end = label.end,
+                        other => self.gather(other, label, body),
+                    }
+                }
+                SAMPLE => {
+                    self.check_room(limits)?;
+                    self.samples.push(read_sample(message.message()?)?);
+                }
+                EXEMPLAR => {
+                    message.message()?;
+                    self.counts.exemplars += 1;
+                }
+                HISTOGRAM => {
+                    self.check_room(limits)?;
+                    message.message()?;
+                    self.counts.histograms += 1;
+                }
+                other => message.skip(other, &[1, 2, 3, 4])?,
+            }
+        }
+        let section = section.unwrap_or(Section::Body(0..0));
+        if self.counts.histograms > histograms_before
+            && self.histogram_series.len() < HISTOGRAM_SERIES_NAMED_MAX
+        {
+            self.histogram_series.push(section.clone());
+        }
+        let samples = samples_from..self.samples.len() as u32;
+        if !samples.is_empty() {
+            let wire = Fingerprint::of_section(self.section(&section, body), routing.seed);
+            let shard = match account {
+                [] => shard_of_fingerprint(wire, routing.shards),
+                account => shard_of_account(account, routing.shards),
+            };
+            self.rows.push(Row { wire, shard, section, samples });
+        }
+        Ok(())
+    }
+
+    /// Whether one more sample or histogram may come: asked before each, so that none sizes the list beyond the limit.
+    #[inline]
+    fn check_room(&self, limits: WalkLimits) -> Result<(), WalkError> {
+        if self.samples.len() as u64 + self.counts.histograms < u64::from(limits.samples_max) {
+            return Ok(());
+        }
+        Err(WalkError::TooManySamples { max: limits.samples_max })
+    }
+
+    /// Adds a label that does not directly follow the one before it.
+    #[cold]
+    fn gather(&mut self, section: &mut Option<Section>, label: Range<u32>, body: &[u8]) {
+        let bytes = |range: &Range<u32>| &body[range.start as usize..range.end as usize];
+        let from = match section {
+            None => {
+                *section = Some(Section::Body(label));
+                return;
+            }
+            Some(Section::Gathered(range)) => range.start,
+            Some(Section::Body(range)) => {
+                let from = self.gathered.len() as u32;
+                self.gathered.extend_from_slice(bytes(range));
+                from
+            }
+        };
+        self.gathered.extend_from_slice(bytes(&label));
+        *section = Some(Section::Gathered(from..self.gathered.len() as u32));
+    }
+
+    fn section<'a>(&'a self, section: &Section, body: &'a [u8]) -> &'a [u8] {
+        let (bytes, range) = match section {
+            Section::Body(range) => (body, range),
+            Section::Gathered(range) => (&self.gathered[..], range),
+        };
+        &bytes[range.start as usize..range.end as usize]
+    }
+}
+
+/// Reads one sample message: in practice a value, then a timestamp.
+#[inline]
+fn read_sample(mut message: Reader<'_>) -> Result<Sample> {
+    let mut sample = Sample { t: TimestampMs(0), v: 0.0 };
+    while !message.is_empty() {
+        match message.key()? {
+            VALUE => sample.v = f64::from_bits(message.fixed64()?),
+            TIMESTAMP => sample.t = TimestampMs(message.varint()? as i64),
+            other => message.skip(other, &[1, 2])?,
+        }
+    }
+    Ok(sample)
+}
+
+impl<'a> Walked<'a> {
+    /// The series that have samples, in the order in which they came. The same series may occur more than once.
+    pub fn series(&self) -> impl ExactSizeIterator<Item = WalkedSeries<'_>> {
+        self.walk.rows.iter().map(|row| WalkedSeries {
+            wire: row.wire,
+            section: self.walk.section(&row.section, self.body),
+            shard: row.shard,
+            samples: row.samples.clone(),
+        })
+    }
+
+    /// The samples of all series, one series after another.
+    pub fn samples(&self) -> &[Sample] {
+        &self.walk.samples
+    }
+
+    /// The metadata messages, to be decoded by prost.
+    pub fn metadata(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.walk.metadata.iter().map(|range| &self.body[range.start as usize..range.end as usize])
+    }
+
+    /// What else there was.
+    pub fn counts(&self) -> WalkCounts {
+        self.walk.counts
+    }
+
+    /// Sections of the first few series that had histograms.
+    pub fn histogram_series(&self) -> impl Iterator<Item = &[u8]> {
+        self.walk.histogram_series.iter().map(|section| self.walk.section(section, self.body))
+    }
+
+    /// Removes the samples that `keep` refuses, and with them series that have none left. `keep` sees each sample with the
+    /// section of its series.
+    pub fn retain_samples(&mut self, mut keep: impl FnMut(&[u8], Sample) -> bool) {
+        let mut rows = std::mem::take(&mut self.walk.rows);
+        let mut samples = std::mem::take(&mut self.walk.samples);
+        let mut kept = 0;
+        for row in &mut rows {
+            let section = self.walk.section(&row.section, self.body);
+            let from = kept;
+            for i in row.samples.clone() {
+                let sample = samples[i as usize];
+                if keep(section, sample) {
+                    samples[kept as usize] = sample;
+                    kept += 1;
+                }
+            }
+            row.samples = from..kept;
+        }
+        samples.truncate(kept as usize);
+        rows.retain(|row| !row.samples.is_empty());
+        (self.walk.rows, self.walk.samples) = (rows, samples);
+    }
+}
+
+#[cfg(test)]
+mod tests;
