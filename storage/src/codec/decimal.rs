@@ -1,0 +1,219 @@
+//! Encoding 3: values as integers over one power of ten, with exceptions for what is no such decimal.
+
+use super::error::{ChunkError, take_u8};
+use super::exceptions;
+use super::ints::{self, IntScratch, IntStream, Order};
+
+/// The greatest exponent: beyond it a double's 17 digits leave nothing before the point.
+pub(super) const EXPONENT_MAX: u8 = 15;
+
+const POWERS: [f64; EXPONENT_MAX as usize + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+const HAS_EXCEPTIONS: u8 = 0x80;
+
+/// How many values are looked at to find the exponent.
+const PROBES: usize = 24;
+
+/// More finite values than one in so many without a decimal: the series is not one of decimals.
+const MISSES_ONE_IN: usize = 12;
+
+/// The integer `d` with `d / 10^exponent` = `v` to the bit. Negative zero, NaN, infinities and many digits have none.
+#[inline]
+pub(super) fn to_int(v: f64, exponent: u8) -> Option<i64> {
+    let d = if exponent == 0 {
+        v as i64
+    } else {
+        let scaled = v * POWERS[usize::from(exponent)];
+        (scaled + 0.5f64.copysign(scaled)) as i64
+    };
+    (from_int(d, exponent).to_bits() == v.to_bits()).then_some(d)
+}
+
+/// The inverse of [`to_int`].
+#[inline]
+pub(super) fn from_int(d: i64, exponent: u8) -> f64 {
+    if exponent == 0 { d as f64 } else { d as f64 / POWERS[usize::from(exponent)] }
+}
+
+/// The least exponent from `from` up to `max` under which `v` is a decimal.
+pub(super) fn exponent_of(v: f64, from: u8, max: u8) -> Option<(u8, i64)> {
+    (from..=max).find_map(|e| to_int(v, e).map(|d| (e, d)))
+}
+
+/// Values as integers.
+struct Decimals {
+    exponent: u8,
+    ints: Vec<i64>,
+    /// Indices of values that are none; their integer is a neighbour's.
+    exceptions: Vec<u32>,
+}
+
+/// Appends the values section for `values`. `None`, and nothing appended, when too many of them are no decimals.
+pub(super) fn encode(values: &[f64], order: Option<Order>, out: &mut Vec<u8>) -> Option<Order> {
+    let decimals = Decimals::of(values)?;
+    if decimals.exceptions.is_empty() {
+        out.push(decimals.exponent);
+    } else {
+        out.push(decimals.exponent | HAS_EXCEPTIONS);
+        exceptions::put(values, &decimals.exceptions, out);
+    }
+    Some(ints::encode(&decimals.ints, order, &mut IntScratch::default(), out))
+}
+
+impl Decimals {
+    fn of(values: &[f64]) -> Option<Self> {
+        let mut exponent = probe(values)?;
+        let mut decimals = Self::with_exponent(values, exponent);
+        // A finite value that the probes missed may need more places: once more with those.
+        let missed = decimals.finite_misses(values).next();
+        if let Some((higher, _)) = missed.and_then(|v| exponent_of(v, exponent + 1, EXPONENT_MAX)) {
+            exponent = higher;
+            decimals = Self::with_exponent(values, exponent);
+        }
+        let misses = decimals.finite_misses(values).count();
+        (misses * MISSES_ONE_IN <= values.len()).then_some(decimals)
+    }
+
+    fn with_exponent(values: &[f64], exponent: u8) -> Self {
+        let mut ints = Vec::with_capacity(values.len());
+        let mut exceptions = Vec::new();
+        let mut last = None;
+        for (i, &v) in values.iter().enumerate() {
+            let d = to_int(v, exponent);
+            if d.is_none() {
+                exceptions.push(i as u32);
+            } else if last.is_none() {
+                ints.fill(d.unwrap_or(0));
+            }
+            last = d.or(last);
+            ints.push(last.unwrap_or(0));
+        }
+        Self { exponent, ints, exceptions }
+    }
+
+    fn finite_misses<'a>(&'a self, values: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+        self.exceptions.iter().map(|&i| values[i as usize]).filter(|v| v.is_finite() && *v != 0.0)
+    }
+}
+
+/// The exponent that serves a few values picked evenly. `None` when more than one in eight of them has none.
+fn probe(values: &[f64]) -> Option<u8> {
+    let (mut exponent, mut seen, mut misses) = (0, 0, 0);
+    for &v in values.iter().step_by((values.len() / PROBES).max(1)).filter(|v| v.is_finite() && **v != 0.0) {
+        seen += 1;
+        match exponent_of(v, exponent, EXPONENT_MAX) {
+            Some((e, _)) => exponent = e,
+            None => misses += 1,
+        }
+    }
+    (misses * 8 <= seen).then_some(exponent)
+}
+
+/// Appends the `count` values of a section to `out`. On error `out` may have grown.
+pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let bytes = &mut section;
+    let shape = take_u8(bytes)?;
+    let exponent = shape & !HAS_EXCEPTIONS;
+    if exponent > EXPONENT_MAX {
+        return Err(ChunkError::Malformed("decimals have an impossible exponent"));
+    }
+    let exceptions =
+        if shape & HAS_EXCEPTIONS != 0 { exceptions::take(bytes, count)? } else { Default::default() };
+    let ints = IntStream::take(bytes, count)?;
+    if !bytes.is_empty() {
+        return Err(ChunkError::Malformed("bytes follow the decimals"));
+    }
+    let before = out.len();
+    extend(ints, count, exponent, out);
+    exceptions.apply(&mut out[before..]);
+    Ok(())
+}
+
+/// Appends the numbers of a stream, divided, a piece at a time: a piece stays in the nearest cache between the steps.
+fn extend(mut ints: IntStream<'_>, count: usize, exponent: u8, out: &mut Vec<f64>) {
+    let mut piece = [0i64; 256];
+    let mut left = count;
+    out.reserve(count);
+    while left > 0 {
+        let piece = &mut piece[..left.min(256)];
+        ints.fill(piece);
+        match exponent {
+            0 => out.extend(piece.iter().map(|&d| d as f64)),
+            e => {
+                let power = POWERS[usize::from(e)];
+                out.extend(piece.iter().map(|&d| d as f64 / power));
+            }
+        }
+        left -= piece.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::seal::tests::values;
+    use crate::model::stale_nan;
+    use proptest::prelude::*;
+
+    fn check_golden(values: &[f64], want: &[u8]) {
+        let mut out = vec![];
+        encode(values, None, &mut out).unwrap();
+        assert_eq!(out, want, "{values:?}");
+        let mut back = vec![];
+        decode(&out, values.len(), &mut back).unwrap();
+        assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+    }
+
+    #[test]
+    #[allow(clippy::unusual_byte_groupings)] // by fields
+    fn golden() {
+        check_golden(&[10.0, 12.0, 13.0, 11.0], &[0, 2, 20, 0, 0b01_11_10_00]);
+        check_golden(&[0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0], &[2, 0x40, 50, 50, 0]);
+        // A staleness marker takes its neighbour's number; negative zero is listed as it is.
+        check_golden(
+            &[5.0, stale_nan(), -0.0, 5.0],
+            &[0x80, 2, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 10, 0],
+        );
+    }
+
+    #[test]
+    fn decimals_are_found_where_there_are_some() {
+        let check = |v: f64, e: u8, want: Option<i64>| assert_eq!(to_int(v, e), want, "{v} {e}");
+        check(0.1, 1, Some(1));
+        check(0.1, 0, None);
+        check(-1.005, 3, Some(-1005));
+        check(-0.0, 0, None);
+        check(f64::NAN, 0, None);
+        check(f64::INFINITY, 3, None);
+        check(0.1 + 0.2, 6, None);
+        check(9_007_199_254_740_994.0, 0, Some(9_007_199_254_740_994));
+        check(i64::MIN as f64, 0, Some(i64::MIN));
+        check(1e19, 0, None);
+    }
+
+    #[test]
+    fn many_digit_doubles_are_left_to_others() {
+        let values: Vec<f64> = (1..100).map(|i| 1.0 / f64::from(i)).collect();
+        let mut out = vec![];
+        assert_eq!(encode(&values, None, &mut out), None);
+        assert!(out.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(values in values(1..300)) {
+            let mut out = vec![];
+            if encode(&values, None, &mut out).is_some() {
+                let mut back = vec![];
+                decode(&out, values.len(), &mut back).unwrap();
+                prop_assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, count in 1usize..1000) {
+            let _ = decode(&bytes, count, &mut vec![]);
+        }
+    }
+}

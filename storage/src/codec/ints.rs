@@ -1,0 +1,393 @@
+//! Integer streams: numbers, differences or differences of differences, packed against a base, outliers patched.
+//!
+//! Writer and reader of the layout *Integer streams* in `docs/format/chunk.md`. The reader gives the numbers in pieces of
+//! any size, so that decoding needs no memory of its own.
+
+use super::bitpack::{pack, packed_len, packed_width, unpack, width_of};
+use super::error::{ChunkError, take, take_u8, take_varint, take_zigzag};
+use crate::model::varint::{self, unzigzag, zigzag};
+
+/// How residuals are made of the numbers. The discriminants are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The numbers themselves.
+    Raw = 0,
+    /// Differences.
+    Delta = 1,
+    /// Differences of differences.
+    Delta2 = 2,
+}
+
+/// What an encoder of integer streams works with; reused from stream to stream.
+#[derive(Default)]
+pub(super) struct IntScratch {
+    delta: Vec<i64>,
+    delta2: Vec<i64>,
+    picked: Vec<i64>,
+}
+
+/// How a stream of residuals is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plan {
+    base: i64,
+    width: u32,
+}
+
+/// The code of width 64 in the shape byte.
+const WIDTH_64: u8 = 63;
+
+/// How many residuals a median is estimated from.
+const MEDIAN_OF: usize = 63;
+
+/// Appends the numbers of `x`. `order` is what to use, or `None` to have the best searched for; what was used is
+/// returned.
+pub(super) fn encode(x: &[i64], order: Option<Order>, scratch: &mut IntScratch, out: &mut Vec<u8>) -> Order {
+    let IntScratch { delta, delta2, picked } = scratch;
+    let order = order.filter(|&o| o as usize <= x.len());
+    if order != Some(Order::Raw) {
+        differences(x, delta);
+        if order != Some(Order::Delta) {
+            differences(delta, delta2);
+        }
+    }
+    let order = order.unwrap_or_else(|| choose(x, delta, delta2, picked));
+    let residuals: &[i64] = match order {
+        Order::Raw => x,
+        Order::Delta => delta,
+        Order::Delta2 => delta2,
+    };
+    let plan = plan(residuals, picked);
+    let width_code = if plan.width == 64 { WIDTH_64 } else { plan.width as u8 };
+    out.push((order as u8) << 6 | width_code);
+    if order != Order::Raw {
+        varint::put(out, zigzag(x[0]));
+    }
+    if order == Order::Delta2 {
+        varint::put(out, zigzag(delta[0]));
+    }
+    varint::put(out, zigzag(plan.base));
+    put_patches(residuals, plan, out);
+    let packed = residuals.iter().map(|&r| plan.packed(r).unwrap_or(0));
+    pack(packed, plan.width, out);
+    order
+}
+
+/// The differences of neighbours, one fewer than the numbers.
+fn differences(x: &[i64], out: &mut Vec<i64>) {
+    out.clear();
+    out.extend(x.iter().zip(x.iter().skip(1)).map(|(a, b)| b.wrapping_sub(*a)));
+}
+
+/// The order whose residuals spread least, by the sum of their logarithms. Packed sizes are no measure: differences of
+/// differences of a noisy counter often pack into the same width, and hold twice the noise.
+fn choose(x: &[i64], delta: &[i64], delta2: &[i64], picked: &mut Vec<i64>) -> Order {
+    let cost = |residuals: &[i64], picked: &mut Vec<i64>, order: Order| {
+        // Each further order stores one more first number.
+        spread(residuals, median(residuals, picked)) + 16.0 * f32::from(order as u8)
+    };
+    let mut best = (cost(x, picked, Order::Raw), Order::Raw);
+    for (residuals, order) in [(delta, Order::Delta), (delta2, Order::Delta2)] {
+        let enough = x.len() > order as usize;
+        let c = if enough { cost(residuals, picked, order) } else { f32::INFINITY };
+        if c < best.0 {
+            best = (c, order);
+        }
+    }
+    best.1
+}
+
+/// `Σ log2(|r − median| + 0.7)`, from the exponent and mantissa of the float: within 0.09 of the logarithm.
+fn spread(residuals: &[i64], median: i64) -> f32 {
+    const MANTISSA: f32 = 1.0 / (1 << 23) as f32;
+    residuals
+        .iter()
+        .map(|r| {
+            let d = r.wrapping_sub(median);
+            let magnitude = (d ^ (d >> 63)) as f32 + 0.7;
+            magnitude.to_bits() as f32 * MANTISSA - 126.5
+        })
+        .sum()
+}
+
+/// The median of up to [`MEDIAN_OF`] numbers, evenly picked; 0 of none.
+fn median(x: &[i64], picked: &mut Vec<i64>) -> i64 {
+    picked.clear();
+    picked.extend(x.iter().step_by((x.len() / MEDIAN_OF).max(1)));
+    if picked.is_empty() {
+        return 0;
+    }
+    let middle = picked.len() / 2;
+    *picked.select_nth_unstable(middle).1
+}
+
+/// Bits that a patch of `width` takes: its gap and its number.
+fn patch_bits(width: usize) -> usize {
+    8 + 8 * width.div_ceil(7).max(1)
+}
+
+/// The width that makes packed numbers and patches smallest, given how many numbers need each width.
+fn cheapest_width(needed: &[u32; 65], n: usize) -> u32 {
+    let mut patches: usize = needed.iter().enumerate().map(|(w, &k)| k as usize * patch_bits(w)).sum();
+    let mut best = (usize::MAX, 64);
+    for (w, &k) in needed.iter().enumerate() {
+        patches -= k as usize * patch_bits(w);
+        let packed = packed_width(w as u32);
+        let cost = n * packed as usize + patches;
+        if cost < best.0 {
+            best = (cost, packed);
+        }
+    }
+    best.1
+}
+
+/// Finds base and width: outliers around the median are left out, then the rest is measured from its least.
+fn plan(residuals: &[i64], picked: &mut Vec<i64>) -> Plan {
+    let median = median(residuals, picked);
+    let around = |r: i64| width_of(zigzag(r.wrapping_sub(median)));
+    let mut needed = [0u32; 65];
+    for &r in residuals {
+        needed[around(r) as usize] += 1;
+    }
+    let inner = cheapest_width(&needed, residuals.len());
+    let base = residuals.iter().copied().filter(|&r| around(r) <= inner).min().unwrap_or(median);
+    needed = [0u32; 65];
+    for &r in residuals {
+        // What lies below the base is patched in any case.
+        needed[if r < base { 64 } else { width_of(r.wrapping_sub(base) as u64) as usize }] += 1;
+    }
+    Plan { base, width: cheapest_width(&needed, residuals.len()) }
+}
+
+impl Plan {
+    /// The residual as it is packed; `None` where it is patched.
+    fn packed(self, r: i64) -> Option<u64> {
+        let above = r.wrapping_sub(self.base) as u64;
+        (width_of(above) <= self.width).then_some(above)
+    }
+}
+
+/// Appends the number of patches and each of them.
+fn put_patches(residuals: &[i64], plan: Plan, out: &mut Vec<u8>) {
+    let outliers = || residuals.iter().enumerate().filter(|&(_, &r)| plan.packed(r).is_none());
+    varint::put(out, outliers().count() as u64);
+    let mut last = 0;
+    for (i, r) in outliers() {
+        varint::put(out, (i - last) as u64);
+        varint::put(out, zigzag(r.wrapping_sub(plan.base)));
+        last = i;
+    }
+}
+
+/// A stream being read, in pieces, from its first number on.
+pub(super) struct IntStream<'a> {
+    order: usize,
+    firsts: [i64; 2],
+    width: u32,
+    base: i64,
+    packed: &'a [u8],
+    patches: Patches<'a>,
+    /// How many numbers were given.
+    given: usize,
+    /// The last number and the last difference.
+    last: i64,
+    last_delta: i64,
+}
+
+/// The patches that are still to come. Their bytes were checked when the stream was opened.
+struct Patches<'a> {
+    bytes: &'a [u8],
+    left: usize,
+    /// Index and value of the next one.
+    next: Option<(usize, i64)>,
+}
+
+impl<'a> IntStream<'a> {
+    /// Opens the stream of `n` numbers at the front of `bytes`, and moves past it.
+    pub(super) fn take(bytes: &mut &'a [u8], n: usize) -> Result<Self, ChunkError> {
+        let shape = take_u8(bytes)?;
+        let order = usize::from(shape >> 6);
+        let width = match shape & 63 {
+            WIDTH_64 => 64,
+            w @ 0..=56 => u32::from(w),
+            _ => return Err(ChunkError::Malformed("an integer stream has an impossible width")),
+        };
+        if order > 2 || order > n {
+            return Err(ChunkError::Malformed("an integer stream has an impossible order"));
+        }
+        let mut firsts = [0; 2];
+        for first in &mut firsts[..order] {
+            *first = take_zigzag(bytes)?;
+        }
+        let base = take_zigzag(bytes)?;
+        let residuals = n - order;
+        let patches = Patches::take(bytes, residuals)?;
+        let packed = take(bytes, packed_len(residuals, width))?;
+        let last_delta = firsts[1];
+        firsts[1] = firsts[0].wrapping_add(last_delta);
+        let last = if order == 2 { firsts[1] } else { firsts[0] };
+        Ok(Self { order, firsts, width, base, packed, patches, given: 0, last, last_delta })
+    }
+
+    /// Gives the next numbers. No more than the stream has may be asked for.
+    pub(super) fn fill(&mut self, out: &mut [i64]) {
+        let firsts = self.order.saturating_sub(self.given).min(out.len());
+        let (head, rest) = out.split_at_mut(firsts);
+        let from = self.given.min(self.order);
+        head.copy_from_slice(&self.firsts[from..from + firsts]);
+        let index = (self.given + firsts).saturating_sub(self.order);
+        unpack(self.packed, self.width, self.base, index, rest);
+        self.patches.apply(self.base, index, rest);
+        match self.order {
+            0 => {}
+            1 => {
+                for x in rest.iter_mut() {
+                    self.last = self.last.wrapping_add(*x);
+                    *x = self.last;
+                }
+            }
+            _ => {
+                for x in rest.iter_mut() {
+                    self.last_delta = self.last_delta.wrapping_add(*x);
+                    self.last = self.last.wrapping_add(self.last_delta);
+                    *x = self.last;
+                }
+            }
+        }
+        self.given += out.len();
+    }
+}
+
+impl<'a> Patches<'a> {
+    /// Checks the patches of `residuals` numbers at the front of `bytes`, and moves past them.
+    fn take(bytes: &mut &'a [u8], residuals: usize) -> Result<Self, ChunkError> {
+        let malformed = ChunkError::Malformed("a patch lies beyond its integer stream");
+        let left = usize::try_from(take_varint(bytes)?).ok().filter(|&k| k <= residuals).ok_or(malformed)?;
+        let start = *bytes;
+        let mut index = 0usize;
+        for _ in 0..left {
+            let gap = usize::try_from(take_varint(bytes)?).map_err(|_| malformed)?;
+            index = index.checked_add(gap).filter(|&i| i < residuals).ok_or(malformed)?;
+            take_varint(bytes)?;
+        }
+        let mut patches = Self { bytes: start, left, next: None };
+        patches.advance(0);
+        Ok(patches)
+    }
+
+    /// Reads the next patch, whose gap counts from `from`.
+    fn advance(&mut self, from: usize) {
+        self.next = None;
+        if self.left > 0 {
+            self.left -= 1;
+            let gap = varint::take(&mut self.bytes).unwrap_or(0);
+            let value = varint::take(&mut self.bytes).unwrap_or(0);
+            self.next = Some((from + gap as usize, unzigzag(value)));
+        }
+    }
+
+    /// Replaces what `residuals`, the numbers from `first` on, hold at patched places.
+    fn apply(&mut self, base: i64, first: usize, residuals: &mut [i64]) {
+        while let Some((index, value)) = self.next {
+            let Some(r) = residuals.get_mut(index - first) else { return };
+            *r = base.wrapping_add(value);
+            self.advance(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(x: &[i64], order: Option<Order>) -> Vec<u8> {
+        let mut out = vec![];
+        encode(x, order, &mut IntScratch::default(), &mut out);
+        out
+    }
+
+    fn decoded(mut bytes: &[u8], n: usize, piece: usize) -> Result<Vec<i64>, ChunkError> {
+        let mut stream = IntStream::take(&mut bytes, n)?;
+        let mut out = vec![0; n];
+        out.chunks_mut(piece).for_each(|p| stream.fill(p));
+        assert!(bytes.is_empty());
+        Ok(out)
+    }
+
+    #[test]
+    #[allow(clippy::unusual_byte_groupings)] // by fields
+    fn golden() {
+        let check = |x: &[i64], want: &[u8]| assert_eq!(encoded(x, None), want, "{x:?}");
+        check(&[7], &[0, 14, 0]);
+        check(&[5, 5, 5, 5], &[0, 10, 0]);
+        // A straight line: order 1, one width-0 base.
+        check(&[1, 1001, 2001, 3001, 4001, 5001, 6001], &[0x40, 2, 0xd0, 0x0f, 0]);
+        // Width 1 with one outlier: a patch at index 3.
+        check(&[0, 1, 1, 1 << 20, 0, 1, 0, 1, 0, 1], &[1, 0, 1, 3, 0x80, 0x80, 0x80, 1, 0b1010_0110, 0b10]);
+    }
+
+    #[test]
+    fn a_noisy_counter_is_stored_as_differences() {
+        let mut x = 0;
+        let x: Vec<i64> = (0..480u64)
+            .map(|i| {
+                x += 200 + (i * i * 7919 % 61) as i64;
+                x
+            })
+            .collect();
+        let mut out = vec![];
+        assert_eq!(encode(&x, None, &mut IntScratch::default(), &mut out), Order::Delta);
+    }
+
+    #[test]
+    fn a_counter_reset_does_not_widen_the_rest() {
+        let mut x: Vec<i64> = (0..480).map(|i| 1_000_000 + i * 3 + i % 2).collect();
+        let smooth = encoded(&x, None).len();
+        x[200..].iter_mut().for_each(|v| *v -= 1_000_000);
+        assert!(encoded(&x, None).len() <= smooth + 16);
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused() {
+        let check = |bytes: &[u8], n, want: &str| {
+            let e = decoded(bytes, n, 8).unwrap_err().to_string();
+            assert!(e.contains(want), "{e}");
+        };
+        check(&[], 1, "cut off");
+        check(&[57, 0, 0], 1, "width");
+        check(&[0xc0, 0, 0, 0, 0], 9, "order");
+        check(&[0x80, 0, 0, 0, 0], 1, "order");
+        check(&[0, 0, 1, 1, 0], 1, "patch");
+        check(&[0, 0, 2, 0, 0, 0, 0], 1, "patch");
+        check(&[8, 0, 0, 1], 2, "cut off");
+    }
+
+    fn numbers() -> impl Strategy<Value = Vec<i64>> {
+        let one = prop_oneof![8 => -40i64..40, 1 => any::<i64>(), 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+        (proptest::collection::vec(one, 1..300), any::<bool>()).prop_map(|(mut x, sums)| {
+            if sums {
+                let mut sum = 0i64;
+                x.iter_mut().for_each(|v| {
+                    sum = sum.wrapping_add(*v);
+                    *v = sum
+                });
+            }
+            x
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(x in numbers(), order in 0usize..4, piece in 1usize..70) {
+            let order = [None, Some(Order::Raw), Some(Order::Delta), Some(Order::Delta2)][order];
+            prop_assert_eq!(decoded(&encoded(&x, order), x.len(), piece).unwrap(), x);
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, n in 1usize..300) {
+            if let Ok(mut stream) = IntStream::take(&mut &bytes[..], n) {
+                stream.fill(&mut vec![0; n]);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Decoded samples as two plain columns, and the merge of several such runs.
+
+use crate::model::merge_values;
+
+/// Samples of one series: times and values, two columns of equal length. Reusable scratch.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Times in milliseconds, strictly ascending.
+    pub t: Vec<i64>,
+    /// The value at each time.
+    pub v: Vec<f64>,
+}
+
+impl Samples {
+    /// No samples.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets the samples, keeps the memory.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Adds one sample at the end. Its time must be greater than the last.
+    pub fn push(&mut self, t: i64, v: f64) {
+        self.t.push(t);
+        self.v.push(v);
+    }
+
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.t.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.t.is_empty()
+    }
+
+    /// Keeps the first `len` samples.
+    pub fn truncate(&mut self, len: usize) {
+        self.t.truncate(len);
+        self.v.truncate(len);
+    }
+
+    /// Appends the samples of `other` from index `from` on.
+    fn extend_from(&mut self, other: &Samples, from: usize) {
+        self.t.extend_from_slice(&other.t[from..]);
+        self.v.extend_from_slice(&other.v[from..]);
+    }
+}
+
+/// Merges runs of one series' samples into `out`, replacing what it held. Where two runs have the same time,
+/// [`merge_values`] decides. Each run must ascend strictly; the order of the runs is free, and they are reordered.
+///
+/// Cost: a copy where runs do not overlap in time, else proportional to the samples in the overlap for each run.
+pub fn merge(parts: &mut [Samples], out: &mut Samples) {
+    out.clear();
+    parts.sort_by_key(|p| p.t.first().copied());
+    let mut tail = Samples::new();
+    for part in parts.iter() {
+        let Some(&first) = part.t.first() else { continue };
+        let overlap = out.t.partition_point(|&t| t < first);
+        if overlap == out.len() {
+            out.extend_from(part, 0);
+            continue;
+        }
+        tail.clear();
+        tail.extend_from(out, overlap);
+        out.truncate(overlap);
+        merge_two(&tail, part, out);
+    }
+}
+
+/// Appends the union of two runs.
+fn merge_two(a: &Samples, b: &Samples, out: &mut Samples) {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        let (s, t) = (a.t[i], b.t[j]);
+        let v = match s.cmp(&t) {
+            std::cmp::Ordering::Less => a.v[i],
+            std::cmp::Ordering::Greater => b.v[j],
+            std::cmp::Ordering::Equal => merge_values(a.v[i], b.v[j]),
+        };
+        out.push(s.min(t), v);
+        i += usize::from(s <= t);
+        j += usize::from(t <= s);
+    }
+    out.extend_from(a, i);
+    out.extend_from(b, j);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{STALE_NAN_BITS, stale_nan};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn samples(pairs: &[(i64, f64)]) -> Samples {
+        let mut s = Samples::new();
+        for &(t, v) in pairs {
+            s.push(t, v);
+        }
+        s
+    }
+
+    fn bits(s: &Samples) -> Vec<(i64, u64)> {
+        s.t.iter().zip(&s.v).map(|(&t, v)| (t, v.to_bits())).collect()
+    }
+
+    #[test]
+    fn overlapping_runs_merge_under_the_merge_rule() {
+        let check = |parts: &[&[(i64, f64)]], want: &[(i64, f64)]| {
+            let mut parts: Vec<Samples> = parts.iter().map(|p| samples(p)).collect();
+            let mut out = samples(&[(99, 9.0)]);
+            merge(&mut parts, &mut out);
+            assert_eq!(bits(&out), bits(&samples(want)));
+        };
+        check(&[], &[]);
+        check(&[&[], &[(1, 1.0)]], &[(1, 1.0)]);
+        check(&[&[(3, 3.0)], &[(1, 1.0), (2, 2.0)]], &[(1, 1.0), (2, 2.0), (3, 3.0)]);
+        check(&[&[(1, 1.0), (5, 5.0)], &[(3, 3.0)], &[(5, 6.0)]], &[(1, 1.0), (3, 3.0), (5, 6.0)]);
+        check(&[&[(1, stale_nan())], &[(1, -1.0)]], &[(1, -1.0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn merge_equals_the_naive_model(
+            runs in proptest::collection::vec(proptest::collection::btree_map(-20i64..20, 0u8..4, 0..12), 0..6)
+        ) {
+            let value = |k: u8| [0.0, -0.0, 1.0, f64::from_bits(STALE_NAN_BITS)][usize::from(k)];
+            let mut model: BTreeMap<i64, f64> = BTreeMap::new();
+            for (&t, &k) in runs.iter().flatten() {
+                model.entry(t).and_modify(|v| *v = merge_values(*v, value(k))).or_insert(value(k));
+            }
+            let mut parts: Vec<Samples> = runs.iter()
+                .map(|run| samples(&run.iter().map(|(&t, &k)| (t, value(k))).collect::<Vec<_>>()))
+                .collect();
+            let mut out = Samples::new();
+            merge(&mut parts, &mut out);
+            let want: Vec<(i64, u64)> = model.into_iter().map(|(t, v)| (t, v.to_bits())).collect();
+            prop_assert_eq!(bits(&out), want);
+        }
+    }
+}
