@@ -1,3 +1,4 @@
 //! The one binary, `cardinal`: HTTP, configuration, telemetry and the command line.
 
 pub mod config;
+pub mod http;

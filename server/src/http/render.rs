@@ -1,0 +1,327 @@
+//! Answers of the API: the envelope, query results piece by piece, and bodies that are sent while they are written.
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use cardinal_query::{MatrixSeries, Output, QueryStats, Value, VectorSample};
+use cardinal_storage::model::TimestampMs;
+use futures_util::stream;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+use super::json::{put_labels, put_string, put_strings, separate};
+use super::number::{put_float, put_time};
+
+/// Bytes that are gathered before they are sent.
+const PIECE_BYTES: usize = 64 << 10;
+/// Pieces that may wait for a slow client before the writer does.
+const PIECES_WAITING: usize = 4;
+/// Warnings, and infos, that an answer lists; the rest is counted.
+const REMARKS_MAX: usize = 10;
+
+/// The client has gone: there is nobody to write for.
+#[derive(Debug)]
+pub struct Gone;
+
+/// Collects an answer: small ones are sent whole, with their length; large ones piece by piece while they are written.
+pub struct Sink {
+    buffer: Vec<u8>,
+    answer: Option<oneshot::Sender<Answer>>,
+    pieces: Option<mpsc::Sender<Bytes>>,
+}
+
+/// A body that is complete, or one whose pieces follow.
+pub enum Answer {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Pieces until the channel closes.
+    Pieces(mpsc::Receiver<Bytes>),
+}
+
+impl Sink {
+    /// A sink and where its answer will appear.
+    pub fn new() -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, receiver) = oneshot::channel();
+        (Self { buffer: Vec::new(), answer: Some(answer), pieces: None }, receiver)
+    }
+
+    /// Where to append.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// To be called now and then: sends what has gathered once it is enough. Blocks while the client is slow.
+    pub fn offer(&mut self) -> Result<(), Gone> {
+        if self.buffer.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        if let Some(answer) = self.answer.take() {
+            let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+            answer.send(Answer::Pieces(receiver)).map_err(|_| Gone)?;
+            self.pieces = Some(sender);
+        }
+        self.send()
+    }
+
+    /// Sends the rest.
+    pub fn finish(mut self) -> Result<(), Gone> {
+        match self.answer.take() {
+            Some(answer) => answer.send(Answer::Whole(self.buffer)).map_err(|_| Gone),
+            None => self.send(),
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Gone> {
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2)));
+        let pieces = self.pieces.as_ref().ok_or(Gone)?;
+        pieces.blocking_send(piece.into()).map_err(|_| Gone)
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let body = match self {
+            Self::Whole(bytes) => Body::from(bytes),
+            Self::Pieces(receiver) => Body::from_stream(stream::unfold(receiver, |mut receiver| async {
+                let piece = receiver.recv().await?;
+                Some((Ok::<_, std::convert::Infallible>(piece), receiver))
+            })),
+        };
+        ([(header::CONTENT_TYPE, super::JSON)], body).into_response()
+    }
+}
+
+/// Which statistics were asked for, and how long the query waited for its turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StatsWanted {
+    /// Whether `stats` is rendered at all.
+    pub wanted: bool,
+    /// The time in the queue.
+    pub queued: Duration,
+    /// From the request to the result.
+    pub total: Duration,
+}
+
+/// Writes the answer to a query.
+pub fn put_query(sink: &mut Sink, output: &Output, stats: StatsWanted) -> Result<(), Gone> {
+    let out = sink.buffer();
+    out.extend_from_slice(b"{\"status\":\"success\",\"data\":{\"resultType\":\"");
+    out.extend_from_slice(output.value.kind().as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    put_value(sink, &output.value)?;
+    let out = sink.buffer();
+    if stats.wanted {
+        put_stats(out, &output.stats, stats);
+    }
+    out.push(b'}');
+    put_remarks(out, "warnings", &output.warnings);
+    put_remarks(out, "infos", &output.infos);
+    out.push(b'}');
+    Ok(())
+}
+
+/// Writes a successful answer whose `data` is what `put` writes.
+pub fn put_success(out: &mut Vec<u8>, warnings: &[String], put: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+    put(out);
+    put_remarks(out, "warnings", warnings);
+    out.push(b'}');
+}
+
+fn put_value(sink: &mut Sink, value: &Value) -> Result<(), Gone> {
+    match value {
+        Value::Scalar { t, v } => put_point(sink.buffer(), *t, *v),
+        Value::String { t, s } => put_pair(sink.buffer(), *t, |out| put_string(out, s)),
+        Value::Vector(samples) => return put_list(sink, samples, put_sample),
+        Value::Matrix(series) => return put_list(sink, series, put_series),
+    }
+    Ok(())
+}
+
+fn put_list<T>(sink: &mut Sink, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) -> Result<(), Gone> {
+    sink.buffer().push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        separate(sink.buffer(), i);
+        put(sink.buffer(), item);
+        sink.offer()?;
+    }
+    sink.buffer().push(b']');
+    Ok(())
+}
+
+fn put_sample(out: &mut Vec<u8>, sample: &VectorSample) {
+    out.extend_from_slice(b"{\"metric\":");
+    put_labels(out, &sample.labels);
+    out.extend_from_slice(b",\"value\":");
+    put_point(out, sample.t, sample.v);
+    out.push(b'}');
+}
+
+fn put_series(out: &mut Vec<u8>, series: &MatrixSeries) {
+    out.extend_from_slice(b"{\"metric\":");
+    put_labels(out, &series.labels);
+    if !series.points.is_empty() {
+        out.extend_from_slice(b",\"values\":[");
+        for (i, (t, v)) in series.points.iter().enumerate() {
+            separate(out, i);
+            put_point(out, *t, *v);
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+fn put_point(out: &mut Vec<u8>, t: TimestampMs, v: f64) {
+    put_pair(out, t, |out| {
+        out.push(b'"');
+        put_float(out, v);
+        out.push(b'"');
+    });
+}
+
+fn put_pair(out: &mut Vec<u8>, t: TimestampMs, put: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'[');
+    put_time(out, t);
+    out.push(b',');
+    put(out);
+    out.push(b']');
+}
+
+fn put_remarks(out: &mut Vec<u8>, name: &str, remarks: &[String]) {
+    if remarks.is_empty() {
+        return;
+    }
+    out.push(b',');
+    put_string(out, name);
+    out.push(b':');
+    let left_out = remarks.len().saturating_sub(REMARKS_MAX);
+    let rest = (left_out > 0).then(|| format!("{left_out} more {name} omitted"));
+    put_strings(out, remarks.iter().take(REMARKS_MAX).chain(&rest).map(String::as_str));
+}
+
+fn put_stats(out: &mut Vec<u8>, cost: &QueryStats, stats: StatsWanted) {
+    let timings = [
+        ("evalTotalTime", cost.prepare + cost.eval + cost.sort),
+        ("resultSortTime", cost.sort),
+        ("queryPreparationTime", cost.prepare),
+        ("innerEvalTime", cost.eval),
+        ("execQueueTime", stats.queued),
+        ("execTotalTime", stats.total),
+    ];
+    let samples = [
+        ("totalQueryableSamples", cost.samples_queryable),
+        ("samplesRead", cost.samples_read),
+        ("peakSamples", cost.samples_peak),
+    ];
+    out.extend_from_slice(b",\"stats\":{\"timings\":{");
+    put_members(out, &timings, |out, time| put_float(out, time.as_secs_f64()));
+    out.extend_from_slice(b"},\"samples\":{");
+    put_members(out, &samples, |out, n| out.extend_from_slice(n.to_string().as_bytes()));
+    out.extend_from_slice(b"}}");
+}
+
+fn put_members<T>(out: &mut Vec<u8>, members: &[(&str, T)], put: impl Fn(&mut Vec<u8>, &T)) {
+    for (i, (name, value)) in members.iter().enumerate() {
+        separate(out, i);
+        put_string(out, name);
+        out.push(b':');
+        put(out, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cardinal_storage::model::LabelSet;
+
+    fn output(value: Value) -> Output {
+        Output { value, warnings: Vec::new(), infos: Vec::new(), stats: QueryStats::default() }
+    }
+
+    async fn body(answer: Answer) -> String {
+        let body = answer.into_response().into_body();
+        let bytes = axum::body::to_bytes(body, 1 << 30).await.expect("a body");
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
+    async fn render(output: Output, stats: StatsWanted) -> String {
+        let (mut sink, answer) = Sink::new();
+        let writer = tokio::task::spawn_blocking(move || {
+            put_query(&mut sink, &output, stats).expect("a reader");
+            sink.finish().expect("a reader");
+        });
+        let text = body(answer.await.expect("an answer")).await;
+        writer.await.expect("no panic");
+        text
+    }
+
+    async fn check(value: Value, expected: &str) {
+        let text = render(output(value), StatsWanted::default()).await;
+        assert_eq!(text, format!(r#"{{"status":"success","data":{expected}}}"#));
+    }
+
+    fn labels(name: &str) -> LabelSet {
+        LabelSet::from_pairs([("__name__", name)]).expect("valid")
+    }
+
+    #[tokio::test]
+    async fn values() {
+        let t = TimestampMs(4000);
+        check(Value::Scalar { t, v: 2.0 }, r#"{"resultType":"scalar","result":[4,"2"]}"#).await;
+        check(Value::String { t, s: "a<b".into() }, r#"{"resultType":"string","result":[4,"a\u003cb"]}"#)
+            .await;
+        check(Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#).await;
+        let samples = vec![
+            VectorSample { labels: labels("up"), t, v: 1.0 },
+            VectorSample { labels: LabelSet::empty(), t, v: f64::NAN },
+        ];
+        check(
+            Value::Vector(samples),
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[4,"1"]},{"metric":{},"value":[4,"NaN"]}]}"#,
+        )
+        .await;
+        let series = MatrixSeries { labels: labels("up"), points: vec![(t, 1.0), (TimestampMs(4500), 0.5)] };
+        check(
+            Value::Matrix(vec![series]),
+            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[4,"1"],[4.500,"0.5"]]}]}"#,
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn large_results_come_in_pieces_and_complete() {
+        let points: Vec<_> = (0..1000).map(|i| (TimestampMs(i * 1000), i as f64)).collect();
+        let series =
+            (0..100).map(|i| MatrixSeries { labels: labels(&format!("m{i}")), points: points.clone() });
+        let text = render(output(Value::Matrix(series.collect())), StatsWanted::default()).await;
+        assert!(text.len() > 10 * PIECE_BYTES);
+        let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let result = parsed["data"]["result"].as_array().expect("a list");
+        assert_eq!(result.len(), 100);
+        assert!(result.iter().all(|series| series["values"].as_array().map(Vec::len) == Some(1000)));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_ends_the_writing() {
+        let (mut sink, answer) = Sink::new();
+        drop(answer);
+        sink.buffer().resize(PIECE_BYTES, b' ');
+        assert!(sink.offer().is_err());
+    }
+
+    #[tokio::test]
+    async fn remarks_and_statistics() {
+        let mut output = output(Value::Vector(vec![]));
+        output.warnings = (0..12).map(|i| format!("w{i}")).collect();
+        output.infos = vec!["PromQL info: x".to_owned()];
+        output.stats.samples_read = 7;
+        let stats = StatsWanted { wanted: true, queued: Duration::from_millis(1500), total: Duration::ZERO };
+        let text = render(output, stats).await;
+        let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let warnings = parsed["warnings"].as_array().expect("a list");
+        assert_eq!((warnings.len(), warnings[10].as_str()), (11, Some("2 more warnings omitted")));
+        assert_eq!(parsed["infos"][0], "PromQL info: x");
+        assert_eq!(parsed["data"]["stats"]["timings"]["execQueueTime"], 1.5);
+        assert_eq!(parsed["data"]["stats"]["samples"]["samplesRead"], 7);
+    }
+}
