@@ -1,0 +1,9 @@
+//! What Cardinal says about itself: log lines and metrics.
+
+pub mod log;
+mod metrics;
+mod process;
+mod self_scrape;
+
+pub use metrics::{HttpLabels, RefusalLabels, Telemetry};
+pub use self_scrape::{ScrapedSample, read_exposition};

@@ -1,0 +1,97 @@
+//! Cardinal's own metrics as samples: reading back the text that [`super::Telemetry::encode`] wrote.
+
+use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME};
+
+/// One sample of the exposition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrapedSample {
+    /// Its labels, name included.
+    pub labels: LabelSet,
+    /// Its value.
+    pub v: f64,
+}
+
+/// Reads our own OpenMetrics text and adds `extra` labels to every sample. Only what our encoder writes is understood: no
+/// timestamps, no exemplars; a line that is anything else is left out.
+pub fn read_exposition(text: &str, extra: &[(&str, &str)]) -> Vec<ScrapedSample> {
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| read_line(line, extra)).collect()
+}
+
+fn read_line(line: &str, extra: &[(&str, &str)]) -> Option<ScrapedSample> {
+    let name_end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(name_end);
+    let mut labels = LabelSetBuilder::default();
+    labels.push(METRIC_NAME, name);
+    for (name, value) in extra {
+        labels.push(name, value);
+    }
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = read_labels(inside, &mut labels)?;
+    }
+    let v = rest.strip_prefix(' ')?.parse().ok()?;
+    Some(ScrapedSample { labels: labels.build().ok()?, v })
+}
+
+/// Reads `name="value",...}` and returns what follows.
+fn read_labels<'a>(mut rest: &'a str, labels: &mut LabelSetBuilder) -> Option<&'a str> {
+    loop {
+        if let Some(end) = rest.strip_prefix('}') {
+            return Some(end);
+        }
+        let (name, quoted) = rest.strip_prefix(',').unwrap_or(rest).split_once("=\"")?;
+        let (value, end) = read_quoted(quoted)?;
+        labels.push(name, &value);
+        rest = end;
+    }
+}
+
+fn read_quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => value.push(match chars.next()?.1 {
+                'n' => '\n',
+                other => other,
+            }),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+    use std::time::Duration;
+
+    #[test]
+    fn lines() {
+        let check = |line: &str, expected: Option<(&[(&str, &str)], f64)>| {
+            let expected = expected.map(|(labels, v)| ScrapedSample {
+                labels: LabelSet::from_pairs(labels.iter().copied()).expect("valid"),
+                v,
+            });
+            assert_eq!(read_line(line, &[]), expected, "{line}");
+        };
+        check("up 1", Some((&[("__name__", "up")], 1.0)));
+        check("a{b=\"c\",d=\"e,}\"} 2.5", Some((&[("__name__", "a"), ("b", "c"), ("d", "e,}")], 2.5)));
+        check("a{b=\"q\\\"\\\\\\n\"} +Inf", Some((&[("__name__", "a"), ("b", "q\"\\\n")], f64::INFINITY)));
+        check("a{} 1", Some((&[("__name__", "a")], 1.0)));
+        check("a{b=\"c} 1", None);
+        check("a one", None);
+        check("", None);
+    }
+
+    #[test]
+    fn every_line_that_we_write_is_understood() {
+        let telemetry = Telemetry::new(Vec::new());
+        telemetry.request("/", 200, Duration::from_millis(3));
+        let text = telemetry.encode();
+        let samples = read_exposition(&text, &[("job", "cardinal")]);
+        assert_eq!(samples.len(), text.lines().filter(|line| !line.starts_with('#')).count());
+        assert!(samples.iter().all(|s| s.labels.get("job") == Some("cardinal")));
+    }
+}
