@@ -148,6 +148,14 @@ impl Walk {
         Ok(Walked { body, walk: self })
     }
 
+    /// Heap bytes that are kept for the next request.
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+            + self.samples.capacity() * size_of::<Sample>()
+            + self.gathered.capacity()
+            + self.metadata.capacity() * size_of::<Range<u32>>()
+    }
+
     fn clear(&mut self) {
         self.rows.clear();
         self.samples.clear();
