@@ -33,7 +33,8 @@ impl<'a> BitWriter<'a> {
     }
 }
 
-/// Reads bits from bytes of any origin.
+/// Reads bits from bytes of any origin. Beyond the end there are zeros: [`BitReader::finish`] finds out, so that the
+/// hot loop need not ask.
 pub(super) struct BitReader<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -45,57 +46,56 @@ impl<'a> BitReader<'a> {
         Self { bytes, position: 0 }
     }
 
-    /// The next `n` bits, 1 to 64, as the low bits of a number.
-    #[inline]
-    pub(super) fn take(&mut self, n: u32) -> Result<u64, ChunkError> {
-        let end = self.position + n as usize;
-        if end > self.bytes.len() * 8 {
-            return Err(self.cut_off(end));
-        }
-        let v = self.peek(self.position, n);
-        self.position = end;
-        Ok(v)
-    }
-
-    /// The next bit.
-    #[inline]
-    pub(super) fn take_bit(&mut self) -> Result<bool, ChunkError> {
-        let Some(byte) = self.bytes.get(self.position / 8) else {
-            return Err(self.cut_off(self.position + 1));
-        };
-        let bit = byte << (self.position % 8) & 0x80 != 0;
-        self.position += 1;
-        Ok(bit)
-    }
-
-    /// `n` bits from `from` on, all of which are there.
-    #[inline]
-    fn peek(&self, from: usize, n: u32) -> u64 {
-        if n > 57 {
-            return self.peek(from, n - 32) << 32 | self.peek(from + n as usize - 32, 32);
-        }
-        let rest = &self.bytes[from / 8..];
+    /// The next 57 bits or more, on top of the word.
+    #[inline(always)]
+    pub(super) fn peek(&self) -> u64 {
+        let rest = self.bytes.get(self.position / 8..).unwrap_or(&[]);
         let word = match rest.first_chunk::<8>() {
             Some(b) => u64::from_be_bytes(*b),
-            None => rest.iter().enumerate().fold(0, |w, (i, &b)| w | u64::from(b) << (56 - 8 * i)),
+            None => last_word(rest),
         };
-        word << (from % 8) >> (64 - n)
+        word << (self.position % 8)
     }
 
-    /// How many bits were read; refuses anything behind them but the zeros that fill up the last byte.
+    /// Moves past `n` bits.
+    #[inline(always)]
+    pub(super) fn skip(&mut self, n: u32) {
+        self.position += n as usize;
+    }
+
+    /// The next `n` bits, 1 to 64, as the low bits of a number.
+    #[inline(always)]
+    pub(super) fn take(&mut self, n: u32) -> u64 {
+        if n > 57 {
+            let high = self.take(n - 32);
+            return high << 32 | self.take(32);
+        }
+        let v = self.peek() >> (64 - n);
+        self.skip(n);
+        v
+    }
+
+    /// How many bits were read; refuses reading beyond the end, and anything left but the zeros that fill up the last byte.
     pub(super) fn finish(mut self) -> Result<usize, ChunkError> {
-        let position = self.position;
-        let left = self.bytes.len() * 8 - position;
-        if left > 7 || (left > 0 && self.take(left as u32)? != 0) {
+        let (position, end) = (self.position, self.bytes.len() * 8);
+        if position > end {
+            let expected = position.div_ceil(8) as u64;
+            return Err(ChunkError::CutOff { expected, found: self.bytes.len() as u64 });
+        }
+        let left = (end - position) as u32;
+        if left > 7 || (left > 0 && self.take(left) != 0) {
             return Err(ChunkError::Malformed("bits follow the values"));
         }
         Ok(position)
     }
+}
 
-    #[cold]
-    fn cut_off(&self, end: usize) -> ChunkError {
-        ChunkError::CutOff { expected: end.div_ceil(8) as u64, found: self.bytes.len() as u64 }
-    }
+/// The word of fewer than eight bytes, zeros behind them.
+#[cold]
+fn last_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_be_bytes(word)
 }
 
 /// Where the significant bits of a XOR stand: after `leading` zeros, `length` of them; length 0 where there was none yet.
@@ -141,8 +141,9 @@ impl XorWindow {
     }
 
     /// Reads the header of a new window.
+    #[inline]
     pub(super) fn take(bits: &mut BitReader<'_>) -> Result<Self, ChunkError> {
-        let header = bits.take(Self::HEADER_BITS)?;
+        let header = bits.take(Self::HEADER_BITS);
         let window = Self { leading: (header >> 6) as u8, length: (header & 63) as u8 + 1 };
         if window.leading + window.length > 64 {
             return Err(ChunkError::Malformed("a XOR has more than 64 bits"));
@@ -156,7 +157,7 @@ impl XorWindow {
         if self.length == 0 {
             return Err(ChunkError::Malformed("a XOR comes before its window"));
         }
-        Ok(bits.take(u32::from(self.length))? << self.trailing())
+        Ok(bits.take(u32::from(self.length)) << self.trailing())
     }
 }
 
@@ -177,10 +178,13 @@ mod tests {
             bytes.truncate(bits.div_ceil(8));
             let mut r = BitReader::new(&bytes);
             for &(v, n) in &numbers {
-                let got = if n == 1 { u64::from(r.take_bit().unwrap()) } else { r.take(n).unwrap() };
-                prop_assert_eq!(got, v >> (64 - n));
+                prop_assert_eq!(r.take(n), v >> (64 - n));
             }
             prop_assert_eq!(r.finish(), Ok(bits));
+            let mut beyond = BitReader::new(&bytes);
+            beyond.skip(bytes.len() as u32 * 8);
+            prop_assert_eq!(beyond.take(64), 0);
+            prop_assert!(beyond.finish().is_err());
         }
     }
 }

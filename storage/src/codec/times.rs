@@ -130,7 +130,7 @@ fn on_grid(times: &[i64], step: u64) -> impl Iterator<Item = (i64, i64)> {
 pub(super) fn decode_grid(mut grid: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
     let before = out.len();
     let result = take_grid(&mut grid, count, out).and_then(|()| match grid {
-        [] => check_ascending(&out[before..]),
+        [] => Ok(()),
         _ => Err(ChunkError::Malformed("bytes follow the times")),
     });
     if result.is_err() {
@@ -142,11 +142,14 @@ pub(super) fn decode_grid(mut grid: &[u8], count: usize, out: &mut Vec<i64>) -> 
 fn take_grid(grid: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
     let flags = take_u8(grid)?;
     let t0 = take_zigzag(grid)?;
-    let step = if count > 1 { take_varint(grid)? as i64 } else { 1 };
+    let step = if count > 1 { take_varint(grid)? } else { 1 };
     if flags & !(HAS_POSITIONS | HAS_RESIDUALS) != 0 || step == 0 {
         return Err(ChunkError::Malformed("a time grid has an impossible shape"));
     }
-    let before = out.len();
+    if flags == 0 {
+        return extend_regular(t0, step, count, out);
+    }
+    let (before, step) = (out.len(), step as i64);
     if flags & HAS_POSITIONS == 0 {
         out.extend((0..count as i64).map(|k| t0.wrapping_add(k.wrapping_mul(step))));
     } else {
@@ -165,11 +168,21 @@ fn take_grid(grid: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), C
             times.iter_mut().zip(piece).for_each(|(t, r)| *t = t.wrapping_add(*r));
         }
     }
+    check_ascending(&out[before..])
+}
+
+/// Appends `count` times from `t0` on, `step` apart.
+fn extend_regular(t0: i64, step: u64, count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
+    let length = step.checked_mul(count as u64 - 1).filter(|&l| l <= i64::MAX.wrapping_sub(t0) as u64);
+    if length.is_none() {
+        return Err(ChunkError::Malformed("times do not ascend"));
+    }
+    out.extend((0..count as i64).map(|k| t0.wrapping_add(k.wrapping_mul(step as i64))));
     Ok(())
 }
 
 /// Refuses times that do not strictly ascend: all that merges and windows them relies on it.
-pub(super) fn check_ascending(times: &[i64]) -> Result<(), ChunkError> {
+fn check_ascending(times: &[i64]) -> Result<(), ChunkError> {
     // No early end: the loop then works on several times at once.
     let out_of_order = times.iter().zip(times.iter().skip(1)).fold(false, |bad, (a, b)| bad | (a >= b));
     if out_of_order { Err(ChunkError::Malformed("times do not ascend")) } else { Ok(()) }
@@ -234,6 +247,7 @@ pub(super) mod tests {
         check(&[2, 0, 0, 0], "shape");
         check(&[1, 0, 0, 0], "follow");
         check(&[2, 2, 0, 1, 0, 0, 1, 1, 1], "ascend");
+        check(&[3, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], "ascend");
         assert_eq!(
             decode_column_of(&encoded(&[1, 2]), 3, &mut vec![]),
             Err(ChunkError::ColumnCount { expected: 3, found: 2 })

@@ -33,18 +33,25 @@ pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) {
 /// Appends the `count` values of a section to `out`. On error `out` may have grown.
 pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
     let mut bits = BitReader::new(section);
-    let mut last = bits.take(64)?;
+    let mut last = bits.take(64);
     let mut window = XorWindow::default();
     out.reserve(count);
     out.push(f64::from_bits(last));
-    for _ in 1..count {
-        if bits.take_bit()? {
-            if bits.take_bit()? {
-                window = XorWindow::take(&mut bits)?;
-            }
-            last ^= window.take_xor(&mut bits)?;
+    let mut next = || {
+        let control = bits.peek() >> 62;
+        if control < 0b10 {
+            bits.skip(1);
+            return Ok(f64::from_bits(last));
         }
-        out.push(f64::from_bits(last));
+        bits.skip(2);
+        if control == NEW_WINDOW.0 {
+            window = XorWindow::take(&mut bits)?;
+        }
+        last ^= window.take_xor(&mut bits)?;
+        Ok(f64::from_bits(last))
+    };
+    for _ in 1..count {
+        out.push(next()?);
     }
     bits.finish().map(|_| ())
 }

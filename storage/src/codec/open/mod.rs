@@ -10,7 +10,7 @@ mod tests;
 
 use super::bits::{BitWriter, XorWindow};
 use super::chunk::{self, ChunkTimes, Encoding, PutTimes, SAMPLES_MAX};
-use super::decimal::exponent_of;
+use super::decimal::{exponent_of, to_int};
 use super::error::{ChunkError, take_zigzag};
 use super::{ChunkKind, Samples, verify};
 use crate::model::varint::{self, zigzag};
@@ -25,8 +25,8 @@ pub const TOKEN_BYTES_MAX: usize = 24;
 pub enum Append {
     /// It is in the chunk.
     Done,
-    /// The chunk takes it not: fewer than [`TOKEN_BYTES_MAX`] bytes are free (give a larger buffer), the chunk is as long as
-    /// chunks get, or the time is not later than the last (begin a new chunk).
+    /// The chunk takes it not: its bytes do not fit the buffer (they do where [`TOKEN_BYTES_MAX`] are free), the chunk is as long
+    /// as chunks get, or the time is not later than the last (begin a new chunk).
     Full,
 }
 
@@ -113,20 +113,12 @@ impl OpenChunk {
         if t <= self.last_t || usize::from(self.count) == SAMPLES_MAX {
             return Append::Full;
         }
-        match &mut self.form {
-            Form::Bytes { run: run @ 1..RUN_MAX, .. }
-                if bits == self.bits && t.wrapping_sub(self.last_t) == i64::from(self.step) =>
-            {
-                // The commonest sample of all: the same value at the expected time.
-                let Some(token) = out.get_mut(usize::from(self.used) - 1) else { return Append::Full };
-                *token = RUN + *run;
-                *run += 1;
-                self.residual = 0;
-                self.advance(t, bits);
-                Append::Done
-            }
-            _ => self.append_token(out, t, bits),
+        if t == self.expected_t()
+            && let Some(done) = self.append_near(out, t, bits)
+        {
+            return done;
         }
+        self.append_tokens(out, t, bits)
     }
 
     /// The bytes that the chunk takes in its buffer.
@@ -221,26 +213,65 @@ impl OpenChunk {
         self.residual = i32::try_from(residual).unwrap_or(0);
     }
 
-    /// Adds a sample that needs a token of its own.
-    fn append_token(&mut self, out: &mut [u8], t: i64, bits: u64) -> Append {
-        if self.used() + TOKEN_BYTES_MAX > usize::from(u16::MAX) || out.len() < self.used() + TOKEN_BYTES_MAX
-        {
+    /// Adds the commonest samples of all: on time, and the same value again or a number not far from the last. `None` for
+    /// others, and nothing has changed.
+    #[inline]
+    fn append_near(&mut self, out: &mut [u8], t: i64, bits: u64) -> Option<Append> {
+        let Form::Bytes { exponent, run, misses } = &mut self.form else { return None };
+        let at = usize::from(self.used);
+        if bits == self.bits {
+            if !(1..RUN_MAX).contains(run) {
+                return None;
+            }
+            *out.get_mut(at - 1)? = RUN + *run;
+            *run += 1;
+        } else {
+            let d = to_int(f64::from_bits(bits), *exponent)?;
+            let len = put_near(zigzag(d.wrapping_sub(self.int)), out.get_mut(at..)?)?;
+            self.used = u16::try_from(at + len).ok()?;
+            (*run, *misses) = (0, misses.saturating_sub(1));
+            self.int = d;
+        }
+        self.residual = 0;
+        self.advance(t, bits);
+        Some(Append::Done)
+    }
+
+    /// Adds any sample.
+    fn append_tokens(&mut self, out: &mut [u8], t: i64, bits: u64) -> Append {
+        let partial = matches!(self.form, Form::Bits { filled: 1.., .. });
+        let start = self.used() - usize::from(partial);
+        let Some(free) = out.get_mut(start..) else { return Append::Full };
+        if start + TOKEN_BYTES_MAX > usize::from(u16::MAX) {
             return Append::Full;
         }
+        if let Some(room) = free.first_chunk_mut() {
+            self.put_sample(room, start, t, bits);
+            return Append::Done;
+        }
+        // Beside the buffer and on a copy of the registers, so that nothing has changed if it does not fit.
+        let mut room = [0; TOKEN_BYTES_MAX];
+        room[0] = free.first().copied().unwrap_or(0);
+        let mut next = *self;
+        next.put_sample(&mut room, start, t, bits);
+        let len = next.used() - start;
+        let Some(free) = free.get_mut(..len) else { return Append::Full };
+        free.copy_from_slice(&room[..len]);
+        *self = next;
+        Append::Done
+    }
+
+    /// Writes a sample's tokens into `room`, which begins at byte `start` of the chunk and with the byte there.
+    fn put_sample(&mut self, room: &mut [u8; TOKEN_BYTES_MAX], start: usize, t: i64, bits: u64) {
         match self.form {
-            Form::Bytes { .. } => {
-                let Some(room) = out[self.used()..].first_chunk_mut() else { return Append::Full };
-                self.put_in_byte_form(&mut Tokens { room, len: 0 }, t, bits);
-            }
+            Form::Bytes { .. } => self.put_in_byte_form(&mut Tokens { room, len: 0 }, t, bits),
             Form::Bits { window, filled } => {
-                let start = self.used() - usize::from(filled > 0);
-                let mut w = BitWriter::new(&mut out[start..], usize::from(filled));
+                let mut w = BitWriter::new(room, usize::from(filled));
                 self.put_bit_time(&mut w, t);
                 self.put_bit_value(w, start, window, bits);
                 self.advance(t, bits);
             }
         }
-        Append::Done
     }
 
     fn put_in_byte_form(&mut self, tokens: &mut Tokens<'_>, t: i64, bits: u64) {
@@ -361,6 +392,21 @@ fn is_miss(v: f64) -> u8 {
 /// `int` under an exponent that is greater by `by`.
 fn scaled(int: i64, by: u8) -> i64 {
     int.wrapping_mul(10i64.pow(u32::from(by)))
+}
+
+/// Puts a number of one or two bytes at the front of `free`, and gives how many. `None` where it has more, or no room.
+#[inline]
+fn put_near(z: u64, free: &mut [u8]) -> Option<usize> {
+    if z < Z_TWO {
+        *free.first_mut()? = z as u8;
+        return Some(1);
+    }
+    let z = z - Z_TWO;
+    if z >= Z_THREE - Z_TWO {
+        return None;
+    }
+    *free.first_chunk_mut()? = [TWO_BYTES | (z >> 8) as u8, z as u8];
+    Some(2)
 }
 
 /// The tokens of one sample, being written into the room that one sample may take.

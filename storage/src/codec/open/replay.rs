@@ -19,6 +19,7 @@ pub(super) fn replay(
     let mut reader = Replay { chunk: OpenChunk::empty(first_t), rest: tokens, count, sample };
     while reader.chunk.count < count {
         reader.take_sample()?;
+        reader.take_near();
     }
     if !reader.rest.is_empty() {
         return Err(ChunkError::Malformed("bytes follow the open tokens"));
@@ -53,8 +54,7 @@ impl<S: FnMut(i64, f64)> Replay<'_, S> {
                 RUN..TWO_BYTES => return self.take_run(t, residual, token - RUN + 1),
                 TWO_BYTES..THREE_BYTES => {
                     let [low] = take_array(&mut self.rest)?;
-                    let z = u64::from(token & 0x0f) << 8 | u64::from(low);
-                    return self.take_decimal(t, residual, Z_TWO + z);
+                    return self.take_decimal(t, residual, two_bytes(token, low));
                 }
                 THREE_BYTES..WIDE => {
                     let [mid, low] = take_array(&mut self.rest)?;
@@ -83,6 +83,35 @@ impl<S: FnMut(i64, f64)> Replay<'_, S> {
                 BIT_FORM => return self.take_bit_form(t, residual),
                 _ => return Err(ChunkError::Malformed("an open token is of no known form")),
             }
+        }
+    }
+
+    /// Reads as many samples as come on time and with numbers of one or two bytes: most of them do.
+    fn take_near(&mut self) {
+        let chunk = &mut self.chunk;
+        let Form::Bytes { exponent, run, misses } = &mut chunk.form else { return };
+        let (step, left) = (i64::from(chunk.step), self.count - chunk.count);
+        let overflows = chunk.last_t.checked_add(step * i64::from(left)).is_none();
+        if step == 0 || overflows {
+            return;
+        }
+        let (mut t, mut d, mut v, mut taken) = (chunk.last_t, chunk.int, 0.0, 0);
+        while taken < left {
+            let (z, rest) = match *self.rest {
+                [z @ 0..RUN, ref rest @ ..] => (u64::from(z), rest),
+                [high @ TWO_BYTES..THREE_BYTES, low, ref rest @ ..] => (two_bytes(high, low), rest),
+                _ => break,
+            };
+            t += step;
+            d = d.wrapping_add(unzigzag(z));
+            v = from_int(d, *exponent);
+            (self.sample)(t, v);
+            (taken, self.rest) = (taken + 1, rest);
+        }
+        if taken > 0 {
+            (*run, *misses) = (0, u16::from(*misses).saturating_sub(taken) as u8);
+            (chunk.last_t, chunk.int, chunk.bits) = (t, d, v.to_bits());
+            (chunk.count, chunk.residual) = (chunk.count + taken, 0);
         }
     }
 
@@ -160,7 +189,7 @@ impl<S: FnMut(i64, f64)> Replay<'_, S> {
         let mut timed = true;
         loop {
             let x = loop {
-                match take_control(&mut bits)? {
+                match take_control(&mut bits) {
                     Control::Same => break 0,
                     Control::Window => break window.take_xor(&mut bits)?,
                     Control::NewWindow => {
@@ -168,10 +197,10 @@ impl<S: FnMut(i64, f64)> Replay<'_, S> {
                         break window.take_xor(&mut bits)?;
                     }
                     Control::Residual if !timed => {
-                        residual = unzigzag(take_bit_number(&mut bits)?);
+                        residual = unzigzag(take_bit_number(&mut bits));
                         t = t.wrapping_add(residual);
                     }
-                    Control::Step if !timed => t = self.distance_from_last(take_bit_number(&mut bits)?),
+                    Control::Step if !timed => t = self.distance_from_last(take_bit_number(&mut bits)),
                     _ => return Err(ChunkError::Malformed("an open sample has two times")),
                 }
                 timed = true;
@@ -187,6 +216,12 @@ impl<S: FnMut(i64, f64)> Replay<'_, S> {
     }
 }
 
+/// The number of a token of two bytes.
+#[inline]
+fn two_bytes(high: u8, low: u8) -> u64 {
+    Z_TWO + (u64::from(high & 0x0f) << 8 | u64::from(low))
+}
+
 /// What a sample in the bit form begins with.
 enum Control {
     Same,
@@ -197,21 +232,20 @@ enum Control {
 }
 
 #[inline]
-fn take_control(bits: &mut BitReader<'_>) -> Result<Control, ChunkError> {
-    if !bits.take_bit()? {
-        return Ok(Control::Same);
+fn take_control(bits: &mut BitReader<'_>) -> Control {
+    let ones = bits.peek().leading_ones().min(4);
+    bits.skip((ones + 1).min(4));
+    match ones {
+        0 => Control::Same,
+        1 => Control::Window,
+        2 => Control::NewWindow,
+        3 => Control::Residual,
+        _ => Control::Step,
     }
-    if !bits.take_bit()? {
-        return Ok(Control::Window);
-    }
-    if !bits.take_bit()? {
-        return Ok(Control::NewWindow);
-    }
-    Ok(if bits.take_bit()? { Control::Step } else { Control::Residual })
 }
 
 /// Six bits of length, then so many bits.
-fn take_bit_number(bits: &mut BitReader<'_>) -> Result<u64, ChunkError> {
-    let length = bits.take(6)? as u32 + 1;
+fn take_bit_number(bits: &mut BitReader<'_>) -> u64 {
+    let length = bits.take(6) as u32 + 1;
     bits.take(length)
 }

@@ -19,11 +19,17 @@ impl Grown {
         Self { chunk, bytes }
     }
 
+    /// Appends; the buffer grows byte by byte until the sample fits.
     fn append(&mut self, t: i64, v: f64) {
         let used = self.chunk.used();
-        self.bytes.resize(used + TOKEN_BYTES_MAX, 0xa5);
-        assert_eq!(self.chunk.append(&mut self.bytes, TimestampMs(t), v), Append::Done);
-        assert!(self.chunk.used() <= used + TOKEN_BYTES_MAX);
+        self.bytes.truncate(used);
+        while self.chunk.append(&mut self.bytes, TimestampMs(t), v) == Append::Full {
+            self.bytes.push(0xa5);
+            assert!(self.bytes.len() <= used + TOKEN_BYTES_MAX, "{t} {v}");
+        }
+        assert_eq!(self.bytes.len(), self.chunk.used().max(used));
+        let roomy = t % 3 == 0;
+        self.bytes.resize(self.chunk.used() + if roomy { TOKEN_BYTES_MAX } else { 0 }, 0xa5);
     }
 
     fn of(t: &[i64], v: &[f64]) -> Self {
@@ -126,17 +132,25 @@ fn many_digits_change_the_form_and_few_do_not() {
 
 #[test]
 fn what_does_not_fit_changes_nothing() {
-    let mut grown = Grown::start(10, 1.0);
-    let before = grown.chunk;
-    grown.bytes.resize(grown.chunk.used() + TOKEN_BYTES_MAX, 0);
-    let mut check = |t, len: usize| {
-        assert_eq!(grown.chunk.append(&mut grown.bytes[..len], TimestampMs(t), 2.0), Append::Full);
-        assert_eq!(grown.chunk, before);
+    let check = |first: f64, (t, v): (i64, f64), len: usize, want| {
+        let mut grown = Grown::start(10, first);
+        grown.bytes.resize(100, 0);
+        let before = (grown.chunk, grown.bytes.clone());
+        assert_eq!(grown.chunk.append(&mut grown.bytes[..len], TimestampMs(t), v), want, "{t} {v} {len}");
+        if want == Append::Full {
+            assert_eq!((grown.chunk, grown.bytes), before);
+        }
     };
-    check(10, 25);
-    check(9, 25);
-    check(11, 24);
-    check(11, 0);
+    check(1.0, (10, 2.0), 100, Append::Full);
+    check(1.0, (9, 2.0), 100, Append::Full);
+    // One byte of step, one of number.
+    check(1.0, (11, 2.0), 3, Append::Done);
+    check(1.0, (11, 2.0), 2, Append::Full);
+    check(1.0, (11, 2.0), 0, Append::Full);
+    // 14 bits of time and one of value, after eleven bytes the last of which is half full.
+    check(1.0 / 3.0, (18, 1.0 / 3.0), 13, Append::Done);
+    check(1.0 / 3.0, (18, 1.0 / 3.0), 12, Append::Full);
+    check(1.0 / 3.0, (18, 1.0 / 3.0), 10, Append::Full);
 }
 
 #[test]
