@@ -127,16 +127,18 @@ fn on_grid(times: &[i64], step: u64) -> impl Iterator<Item = (i64, i64)> {
 }
 
 /// Appends `count` times of the grid that `grid` is, the whole of it. On error `out` is as before.
-pub(super) fn decode_grid(mut grid: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
+pub(super) fn decode_grid(grid: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
     let before = out.len();
-    let result = take_grid(&mut grid, count, out).and_then(|()| match grid {
-        [] => Ok(()),
-        _ => Err(ChunkError::Malformed("bytes follow the times")),
-    });
+    let result = take_whole_grid(grid, count, out);
     if result.is_err() {
         out.truncate(before);
     }
     result
+}
+
+fn take_whole_grid(mut grid: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
+    take_grid(&mut grid, count, out)?;
+    if grid.is_empty() { Ok(()) } else { Err(ChunkError::Malformed("bytes follow the times")) }
 }
 
 fn take_grid(grid: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
