@@ -1,0 +1,47 @@
+//! How commands end: 0 success, 1 failure, 2 a wrong command line. A reader that went away is no failure.
+
+use std::io;
+use std::process::ExitCode;
+
+/// A failure that was reported already, line by line; only the exit code is left to say.
+#[derive(Debug, thiserror::Error)]
+#[error("the problems are listed above")]
+pub struct Failure;
+
+/// The code of a finished command; says on standard error why it failed.
+pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Failure>() => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cardinal: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints what the parser of the command line has to say: help on request, else what is wrong.
+pub(super) fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody to read it is no reason to fail differently.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// `cardinal inspect | head` ends like this.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_pipe_is_no_failure() {
+        let broken = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("writing");
+        assert!(is_broken_pipe(&broken));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("else")));
+    }
+}
