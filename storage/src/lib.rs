@@ -12,3 +12,4 @@ pub mod codec;
 pub mod index;
 pub mod io;
 pub mod model;
+pub mod wal;

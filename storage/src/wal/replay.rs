@@ -1,0 +1,248 @@
+//! Reading a log back: scan all segments, choose, deliver, mend.
+//!
+//! Segments are read twice, once to find out what counts and once to deliver it, so that memory holds one at a time and
+//! no batch is delivered before all that precede it are known to be there.
+
+use super::batch::{self, BatchReader, Found};
+use super::plan::{Cut, Delivery, Loss, Plan, plan};
+use super::scan::{Scan, Span, scan};
+use super::{Lsn, WalError, segment};
+use crate::io::{Fs, OpenMode};
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// What a replay found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// The oldest LSN delivered.
+    pub first: Option<Lsn>,
+    /// The newest LSN delivered.
+    pub last: Option<Lsn>,
+    /// How many batches were delivered.
+    pub batches: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Segments read.
+    pub segments: u64,
+    /// Writes that a power cut interrupted: nothing of them was acknowledged.
+    pub torn: Vec<TornTail>,
+    /// What was durable once and is not readable.
+    pub corruptions: Vec<Corruption>,
+}
+
+/// The end of a segment that does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where it was cut.
+    pub offset: u64,
+    /// How many bytes were cut off.
+    pub bytes: u64,
+    /// The copy; none where nothing was mended, or there was no room for it.
+    pub kept: Option<PathBuf>,
+}
+
+/// A place where batches are lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {bytes} damaged bytes at {offset}; expected batch {}, found {}: those between are lost",
+    .file.display(), .lost.start(), .lost.end().next())]
+pub struct Corruption {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where.
+    pub offset: u64,
+    /// How many bytes; 0 where batches are missing between good ones, as when a segment is gone.
+    pub bytes: u64,
+    /// The batches that are lost, here or at the report's other places with the same range.
+    pub lost: RangeInclusive<Lsn>,
+    /// The copy in `quarantine/`.
+    pub kept: Option<PathBuf>,
+}
+
+/// Reads all batches of the segments from `from_segment` on, in order of LSN and each once, then mends: torn tails are cut
+/// off and kept as `.torn`, corrupt bytes are copied to `quarantine/` beside `dir`. Report and mending follow the rules of
+/// `docs/format/wal.md`; LSNs below the first batch found are the caller's to miss.
+///
+/// Nothing may have the log open. An error of `on_batch` ends it at once, and nothing is mended then.
+pub fn replay<E: From<WalError>>(
+    fs: &dyn Fs,
+    dir: &Path,
+    from_segment: u64,
+    on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
+) -> Result<ReplayReport, E> {
+    let mut log = Log::read(fs, dir, from_segment)?;
+    log.deliver(on_batch)?;
+    log.mend().map_err(WalError::from)?;
+    Ok(log.report)
+}
+
+/// As [`replay`], but changes nothing; also beside a running writer, whose last batches may then look torn.
+pub fn inspect<E: From<WalError>>(
+    fs: &dyn Fs,
+    dir: &Path,
+    from_segment: u64,
+    on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
+) -> Result<ReplayReport, E> {
+    let mut log = Log::read(fs, dir, from_segment)?;
+    log.deliver(on_batch)?;
+    Ok(log.report)
+}
+
+struct Log<'a> {
+    fs: &'a dyn Fs,
+    dir: &'a Path,
+    numbers: Vec<u64>,
+    plan: Plan,
+    report: ReplayReport,
+}
+
+impl<'a> Log<'a> {
+    /// Scans the segments and decides.
+    fn read(fs: &'a dyn Fs, dir: &'a Path, from_segment: u64) -> Result<Self, WalError> {
+        let mut numbers = segment::list(fs, dir)?;
+        numbers.retain(|&n| n >= from_segment);
+        let mut bytes = Vec::new();
+        let mut scans = Vec::with_capacity(numbers.len());
+        for &number in &numbers {
+            let file = segment::path(dir, number);
+            load(fs, &file, &mut bytes)?;
+            let newer =
+                |e: super::scan::NewerVersion| WalError::Newer { file, offset: e.offset, found: e.found };
+            scans.push(scan(&bytes).map_err(newer)?);
+        }
+        Ok(Self::decide(fs, dir, numbers, &scans))
+    }
+
+    fn decide(fs: &'a dyn Fs, dir: &'a Path, numbers: Vec<u64>, scans: &[Scan]) -> Self {
+        let report = ReplayReport { segments: numbers.len() as u64, ..ReplayReport::default() };
+        let mut log = Self { fs, dir, numbers, plan: plan(scans), report };
+        let torn = |cut: &Cut| TornTail {
+            file: log.path(cut.segment),
+            offset: cut.span.from,
+            bytes: cut.span.to - cut.span.from,
+            kept: None,
+        };
+        let lost = |loss: &Loss| {
+            let corruption = |&(segment, span): &(usize, Span)| Corruption {
+                file: log.path(segment),
+                offset: span.from,
+                bytes: span.to - span.from,
+                lost: loss.lsns.clone(),
+                kept: None,
+            };
+            loss.places.iter().map(corruption).collect::<Vec<_>>()
+        };
+        let torn = log.plan.cuts.iter().map(torn).collect();
+        let corruptions = log.plan.losses.iter().flat_map(lost).collect();
+        log.report.torn = torn;
+        log.report.corruptions = corruptions;
+        log
+    }
+
+    fn path(&self, segment: usize) -> PathBuf {
+        segment::path(self.dir, self.numbers[segment])
+    }
+
+    fn deliver<E: From<WalError>>(
+        &mut self,
+        on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut bytes = Vec::new();
+        let mut loaded = None;
+        for delivery in std::mem::take(&mut self.plan.deliver) {
+            if loaded.replace(delivery.segment) != Some(delivery.segment) {
+                load(self.fs, &self.path(delivery.segment), &mut bytes).map_err(WalError::from)?;
+            }
+            self.deliver_run(&bytes, &delivery, on_batch)?;
+        }
+        Ok(())
+    }
+
+    fn deliver_run<E: From<WalError>>(
+        &mut self,
+        bytes: &[u8],
+        delivery: &Delivery,
+        on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut at = delivery.span.from;
+        while at < delivery.span.to {
+            let here = bytes.get(at as usize..).unwrap_or_default();
+            let Found::Batch(b) = batch::parse(here) else {
+                return Err(WalError::from(changed(&self.path(delivery.segment), at)).into());
+            };
+            if delivery.lsns.contains(&b.lsn) {
+                on_batch(b.lsn, b.records())?;
+                self.report.first.get_or_insert(b.lsn);
+                self.report.last = Some(b.lsn);
+                self.report.batches += 1;
+                self.report.bytes += b.len as u64;
+            }
+            at += b.len as u64;
+        }
+        Ok(())
+    }
+
+    fn mend(&mut self) -> io::Result<()> {
+        for corruption in &mut self.report.corruptions {
+            let dir = self.dir.parent().unwrap_or(self.dir).join("quarantine");
+            let span = Span { from: corruption.offset, to: corruption.offset + corruption.bytes };
+            corruption.kept = keep(self.fs, &corruption.file, span, &dir, "damaged");
+        }
+        for torn in &mut self.report.torn {
+            let span = Span { from: torn.offset, to: torn.offset + torn.bytes };
+            torn.kept = keep(self.fs, &torn.file, span, self.dir, "torn");
+            let file = self.fs.open(&torn.file, OpenMode::ReadWrite)?;
+            file.set_len(torn.offset)?;
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole file into `bytes`.
+fn load(fs: &dyn Fs, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let file = fs.open(path, OpenMode::Read)?;
+    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    bytes.clear();
+    bytes.try_reserve_exact(len)?;
+    bytes.resize(len, 0);
+    file.read_exact_at(bytes, 0)
+}
+
+fn changed(file: &Path, at: u64) -> io::Error {
+    let text = format!("{}: the batch at {at} was readable and is not any more", file.display());
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Copies a part of a segment for inspection. It is no part of the log, so a failure (a full disk, say) stops nothing.
+fn keep(fs: &dyn Fs, file: &Path, span: Span, dir: &Path, ending: &str) -> Option<PathBuf> {
+    if span.from == span.to {
+        return None;
+    }
+    let stem = file.file_stem()?.to_str()?;
+    let path = dir.join(format!("{stem}-{:08x}.{ending}", span.from));
+    match copy(fs, file, span, &path) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            tracing::warn!(%error, file = %file.display(), offset = span.from, "unreadable bytes of the log could not be kept");
+            None
+        }
+    }
+}
+
+fn copy(fs: &dyn Fs, file: &Path, span: Span, to: &Path) -> io::Result<()> {
+    let dir = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    super::create_dir(fs, dir)?;
+    if fs.exists(to)? {
+        fs.remove_file(to)?;
+    }
+    let mut bytes = Vec::new();
+    load(fs, file, &mut bytes)?;
+    let part = bytes.get(span.from as usize..span.to as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let copy = fs.open(to, OpenMode::CreateNew)?;
+    copy.write_all_at(part, 0)?;
+    copy.sync_data()?;
+    fs.sync_dir(dir)
+}
