@@ -2,7 +2,7 @@
 
 use super::error::{ChunkError, take, take_u8, take_varint};
 use super::times::{self, TimeColumnId, TimeColumns};
-use super::{Samples, constant, decimal, open, xor};
+use super::{Samples, constant, decimal, open, rational, residual, xor};
 use crate::model::varint;
 
 /// The most samples in a chunk.
@@ -36,6 +36,10 @@ pub enum Encoding {
     Decimal,
     /// XOR of neighbours.
     Xor,
+    /// Fractions of integers.
+    Rational,
+    /// Decimals with a residual in units of the last place.
+    Residual,
     /// A number that this version does not know.
     Unknown(u8),
 }
@@ -99,6 +103,8 @@ impl Encoding {
             Self::Constant => 2,
             Self::Decimal => 3,
             Self::Xor => 4,
+            Self::Rational => 5,
+            Self::Residual => 6,
             Self::Unknown(n) => n,
         }
     }
@@ -109,6 +115,8 @@ impl Encoding {
             2 => Self::Constant,
             3 => Self::Decimal,
             4 => Self::Xor,
+            5 => Self::Rational,
+            6 => Self::Residual,
             n => Self::Unknown(n),
         }
     }
@@ -187,6 +195,8 @@ fn decode_parts(chunk: &[u8], columns: &dyn TimeColumns, out: &mut Samples) -> R
         Encoding::Constant => constant::decode(values, count, &mut out.v)?,
         Encoding::Decimal => decimal::decode(values, count, &mut out.v)?,
         Encoding::Xor => xor::decode(values, count, &mut out.v)?,
+        Encoding::Rational => rational::decode(values, count, &mut out.v)?,
+        Encoding::Residual => residual::decode(values, count, &mut out.v)?,
         Encoding::Unknown(_) => return Err(unknown(&header)),
     }
     match header.times {
@@ -298,7 +308,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_do_not_panic(
-            encoding in 0u8..6, count in 1u64..70_000, times in 0u64..64, body in proptest::collection::vec(any::<u8>(), 0..300)
+            encoding in 0u8..8, count in 1u64..70_000, times in 0u64..64, body in proptest::collection::vec(any::<u8>(), 0..300)
         ) {
             let mut chunk = vec![1, encoding];
             varint::put(&mut chunk, count);

@@ -1,8 +1,8 @@
 //! Encoding 3: values as integers over one power of ten, with exceptions for what is no such decimal.
 
 use super::error::{ChunkError, take_u8};
-use super::exceptions;
-use super::ints::{self, IntScratch, IntStream, Order};
+use super::exceptions::{self, Columns};
+use super::ints::{self, IntScratch, IntStream, Order, PIECE};
 
 /// The greatest exponent: beyond it a double's 17 digits leave nothing before the point.
 pub(super) const EXPONENT_MAX: u8 = 15;
@@ -10,7 +10,8 @@ pub(super) const EXPONENT_MAX: u8 = 15;
 const POWERS: [f64; EXPONENT_MAX as usize + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-const HAS_EXCEPTIONS: u8 = 0x80;
+/// Greater integers than this say nothing about places: any double is one of them over some power.
+pub(super) const INT_MAX: u64 = 1 << 53;
 
 /// How many values are looked at to find the exponent.
 const PROBES: usize = 24;
@@ -21,13 +22,19 @@ const MISSES_ONE_IN: usize = 12;
 /// The integer `d` with `d / 10^exponent` = `v` to the bit. Negative zero, NaN, infinities and many digits have none.
 #[inline]
 pub(super) fn to_int(v: f64, exponent: u8) -> Option<i64> {
-    let d = if exponent == 0 {
-        v as i64
-    } else {
-        let scaled = v * POWERS[usize::from(exponent)];
-        (scaled + 0.5f64.copysign(scaled)) as i64
-    };
-    (from_int(d, exponent).to_bits() == v.to_bits()).then_some(d)
+    if exponent == 0 {
+        let d = v as i64;
+        return ((d as f64).to_bits() == v.to_bits()).then_some(d);
+    }
+    let d = nearest_int(v, exponent);
+    (d.unsigned_abs() <= INT_MAX && from_int(d, exponent).to_bits() == v.to_bits()).then_some(d)
+}
+
+/// The integer nearest to `v · 10^exponent`, but for the last unit of large ones.
+#[inline]
+pub(super) fn nearest_int(v: f64, exponent: u8) -> i64 {
+    let scaled = v * POWERS[usize::from(exponent)];
+    (scaled + 0.5f64.copysign(scaled)) as i64
 }
 
 /// The inverse of [`to_int`].
@@ -38,69 +45,46 @@ pub(super) fn from_int(d: i64, exponent: u8) -> f64 {
 
 /// The least exponent from `from` up to `max` under which `v` is a decimal.
 pub(super) fn exponent_of(v: f64, from: u8, max: u8) -> Option<(u8, i64)> {
-    (from..=max).find_map(|e| to_int(v, e).map(|d| (e, d)))
+    let enough = |e: &u8| *e == from || (v * POWERS[usize::from(*e)]).abs() <= INT_MAX as f64;
+    (from..=max).take_while(enough).find_map(|e| to_int(v, e).map(|d| (e, d)))
 }
 
-/// Values as integers.
-struct Decimals {
-    exponent: u8,
-    ints: Vec<i64>,
-    /// Indices of values that are none; their integer is a neighbour's.
-    exceptions: Vec<u32>,
-}
-
-/// Appends the values section for `values`. `None`, and nothing appended, when too many of them are no decimals.
+/// Appends the values section. `None`, and nothing appended, when too many of the values are no decimals.
 pub(super) fn encode(values: &[f64], order: Option<Order>, out: &mut Vec<u8>) -> Option<Order> {
-    let decimals = Decimals::of(values)?;
-    if decimals.exceptions.is_empty() {
-        out.push(decimals.exponent);
-    } else {
-        out.push(decimals.exponent | HAS_EXCEPTIONS);
-        exceptions::put(values, &decimals.exceptions, out);
-    }
-    Some(ints::encode(&decimals.ints, order, &mut IntScratch::default(), out))
+    let (exponent, Columns { columns: [ints], exceptions }) = split(values)?;
+    exceptions::put_shape(exponent, values, &exceptions, out);
+    Some(ints::encode(&ints, order, &mut IntScratch::default(), out))
 }
 
-impl Decimals {
-    fn of(values: &[f64]) -> Option<Self> {
-        let mut exponent = probe(values)?;
-        let mut decimals = Self::with_exponent(values, exponent);
-        // A finite value that the probes missed may need more places: once more with those.
-        let missed = decimals.finite_misses(values).next();
-        if let Some((higher, _)) = missed.and_then(|v| exponent_of(v, exponent + 1, EXPONENT_MAX)) {
-            exponent = higher;
-            decimals = Self::with_exponent(values, exponent);
-        }
-        let misses = decimals.finite_misses(values).count();
-        (misses * MISSES_ONE_IN <= values.len()).then_some(decimals)
+/// The exponent and the integers under it.
+fn split(values: &[f64]) -> Option<(u8, Columns<1>)> {
+    let with_exponent = |e| Columns::of(values, |v| to_int(v, e).map(|d| [d]));
+    let mut exponent = probe(values)?;
+    let mut columns = with_exponent(exponent);
+    // A finite value that the probes missed may need more places: once more with those.
+    let missed = finite_misses(values, &columns).next();
+    if let Some((higher, _)) = missed.and_then(|v| exponent_of(v, exponent + 1, EXPONENT_MAX)) {
+        exponent = higher;
+        columns = with_exponent(exponent);
     }
+    let misses = finite_misses(values, &columns).count();
+    (misses * MISSES_ONE_IN <= values.len()).then_some((exponent, columns))
+}
 
-    fn with_exponent(values: &[f64], exponent: u8) -> Self {
-        let mut ints = Vec::with_capacity(values.len());
-        let mut exceptions = Vec::new();
-        let mut last = None;
-        for (i, &v) in values.iter().enumerate() {
-            let d = to_int(v, exponent);
-            if d.is_none() {
-                exceptions.push(i as u32);
-            } else if last.is_none() {
-                ints.fill(d.unwrap_or(0));
-            }
-            last = d.or(last);
-            ints.push(last.unwrap_or(0));
-        }
-        Self { exponent, ints, exceptions }
-    }
+/// The exceptions that may be decimals under another exponent.
+fn finite_misses<'a>(values: &'a [f64], columns: &'a Columns<1>) -> impl Iterator<Item = f64> + 'a {
+    columns.exceptions.iter().map(|&i| values[i as usize]).filter(|v| v.is_finite() && *v != 0.0)
+}
 
-    fn finite_misses<'a>(&'a self, values: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
-        self.exceptions.iter().map(|&i| values[i as usize]).filter(|v| v.is_finite() && *v != 0.0)
-    }
+/// Some finite values, picked evenly.
+pub(super) fn probes(values: &[f64]) -> impl Iterator<Item = f64> + Clone + '_ {
+    values.iter().copied().step_by((values.len() / PROBES).max(1)).filter(|v| v.is_finite())
 }
 
 /// The exponent that serves a few values picked evenly. `None` when more than one in eight of them has none.
-fn probe(values: &[f64]) -> Option<u8> {
+pub(super) fn probe(values: &[f64]) -> Option<u8> {
     let (mut exponent, mut seen, mut misses) = (0, 0, 0);
-    for &v in values.iter().step_by((values.len() / PROBES).max(1)).filter(|v| v.is_finite() && **v != 0.0) {
+    for v in probes(values).filter(|v| *v != 0.0) {
         seen += 1;
         match exponent_of(v, exponent, EXPONENT_MAX) {
             Some((e, _)) => exponent = e,
@@ -113,13 +97,10 @@ fn probe(values: &[f64]) -> Option<u8> {
 /// Appends the `count` values of a section to `out`. On error `out` may have grown.
 pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
     let bytes = &mut section;
-    let shape = take_u8(bytes)?;
-    let exponent = shape & !HAS_EXCEPTIONS;
+    let (exponent, exceptions) = exceptions::take_shape(take_u8(bytes)?, bytes, count)?;
     if exponent > EXPONENT_MAX {
         return Err(ChunkError::Malformed("decimals have an impossible exponent"));
     }
-    let exceptions =
-        if shape & HAS_EXCEPTIONS != 0 { exceptions::take(bytes, count)? } else { Default::default() };
     let ints = IntStream::take(bytes, count)?;
     if !bytes.is_empty() {
         return Err(ChunkError::Malformed("bytes follow the decimals"));
@@ -130,13 +111,13 @@ pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Re
     Ok(())
 }
 
-/// Appends the numbers of a stream, divided, a piece at a time: a piece stays in the nearest cache between the steps.
+/// Appends the numbers of a stream, divided.
 fn extend(mut ints: IntStream<'_>, count: usize, exponent: u8, out: &mut Vec<f64>) {
-    let mut piece = [0i64; 256];
+    let mut piece = [0; PIECE];
     let mut left = count;
     out.reserve(count);
     while left > 0 {
-        let piece = &mut piece[..left.min(256)];
+        let piece = &mut piece[..left.min(PIECE)];
         ints.fill(piece);
         match exponent {
             0 => out.extend(piece.iter().map(|&d| d as f64)),

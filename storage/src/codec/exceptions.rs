@@ -1,4 +1,5 @@
-//! Values that do not fit a chunk's model, as runs of equal bits: staleness markers, NaN payloads, negative zeros.
+//! Values that do not fit a chunk's model, as runs of equal bits: staleness markers, NaN payloads, negative zeros; and the
+//! split of values into columns of integers and such exceptions.
 
 use super::error::{ChunkError, take_array, take_u8, take_varint};
 use crate::model::{STALE_NAN_BITS, varint};
@@ -6,8 +7,60 @@ use crate::model::{STALE_NAN_BITS, varint};
 const AS_IS: u8 = 0;
 const STALE: u8 = 1;
 
+/// In a section's first byte: exceptions follow it.
+const HAS_EXCEPTIONS: u8 = 0x80;
+
+/// Values as N columns of integers.
+pub(super) struct Columns<const N: usize> {
+    /// One integer per value in each; in the place of an exception stands a neighbour's.
+    pub(super) columns: [Vec<i64>; N],
+    /// The ascending indices of values that are no such integers.
+    pub(super) exceptions: Vec<u32>,
+}
+
+impl<const N: usize> Columns<N> {
+    /// Splits each value by `split`; where that gives none, it is an exception.
+    #[inline]
+    pub(super) fn of(values: &[f64], split: impl Fn(f64) -> Option<[i64; N]>) -> Self {
+        let mut columns = [(); N].map(|()| Vec::with_capacity(values.len()));
+        let mut exceptions = Vec::new();
+        // Exceptions at the front stand where the first integers do.
+        let mut last = values.iter().find_map(|&v| split(v)).unwrap_or([0; N]);
+        for (i, &v) in values.iter().enumerate() {
+            match split(v) {
+                Some(ints) => last = ints,
+                None => exceptions.push(i as u32),
+            }
+            for (column, d) in columns.iter_mut().zip(last) {
+                column.push(d);
+            }
+        }
+        Self { columns, exceptions }
+    }
+}
+
+/// Appends a section's first byte, and the exceptions if there are any.
+pub(super) fn put_shape(shape: u8, values: &[f64], exceptions: &[u32], out: &mut Vec<u8>) {
+    if exceptions.is_empty() {
+        out.push(shape);
+    } else {
+        out.push(shape | HAS_EXCEPTIONS);
+        put(values, exceptions, out);
+    }
+}
+
+/// Takes a section's first byte apart, and takes the exceptions that it announces from `bytes`.
+pub(super) fn take_shape<'a>(
+    shape: u8,
+    bytes: &mut &'a [u8],
+    count: usize,
+) -> Result<(u8, Exceptions<'a>), ChunkError> {
+    let exceptions = if shape & HAS_EXCEPTIONS != 0 { take(bytes, count)? } else { Exceptions::default() };
+    Ok((shape & !HAS_EXCEPTIONS, exceptions))
+}
+
 /// Appends the exceptions of `values` at the ascending `indices`.
-pub(super) fn put(values: &[f64], indices: &[u32], out: &mut Vec<u8>) {
+fn put(values: &[f64], indices: &[u32], out: &mut Vec<u8>) {
     let bits = |i: u32| values[i as usize].to_bits();
     let same_run = |a: &u32, b: &u32| a + 1 == *b && bits(*a) == bits(*b);
     varint::put(out, indices.chunk_by(same_run).count() as u64);
@@ -40,7 +93,7 @@ struct Run {
 }
 
 /// Checks the exceptions of `count` values at the front of `bytes`, and moves past them.
-pub(super) fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<Exceptions<'a>, ChunkError> {
+fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<Exceptions<'a>, ChunkError> {
     let malformed = ChunkError::Malformed("an exception lies beyond its values");
     let runs = usize::try_from(take_varint(bytes)?).ok().filter(|&n| n <= count).ok_or(malformed)?;
     let start = *bytes;

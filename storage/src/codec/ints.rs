@@ -36,6 +36,9 @@ struct Plan {
 /// The code of width 64 in the shape byte.
 const WIDTH_64: u8 = 63;
 
+/// How many numbers are decoded at a time: they stay in the nearest cache from step to step.
+pub(super) const PIECE: usize = 256;
+
 /// How many residuals a median is estimated from.
 const MEDIAN_OF: usize = 63;
 
@@ -254,6 +257,22 @@ impl<'a> IntStream<'a> {
             }
         }
         self.given += out.len();
+    }
+}
+
+/// Gives the numbers of two streams of `count` side by side, in pieces.
+pub(super) fn fill_pairs(
+    mut a: IntStream<'_>,
+    mut b: IntStream<'_>,
+    count: usize,
+    mut piece: impl FnMut(&[i64], &[i64]),
+) {
+    let (mut x, mut y) = ([0; PIECE], [0; PIECE]);
+    for from in (0..count).step_by(PIECE) {
+        let n = PIECE.min(count - from);
+        a.fill(&mut x[..n]);
+        b.fill(&mut y[..n]);
+        piece(&x[..n], &y[..n]);
     }
 }
 

@@ -2,7 +2,7 @@
 //! layout.
 //!
 //! ```text
-//! samples ──► OpenChunk (byte tokens, in the head) ──► seal ──► chunk (constant | decimal integers | XOR) ──► decode
+//! samples ──► OpenChunk (byte tokens, in the head) ──► seal ──► chunk (constant, decimals, XOR, …) ──► decode
 //!                └──► to_chunk (as it is) ──► from_chunk
 //! ```
 //!
@@ -18,6 +18,8 @@ mod error;
 mod exceptions;
 mod ints;
 mod open;
+mod rational;
+mod residual;
 mod sample_columns;
 mod seal;
 mod times;
