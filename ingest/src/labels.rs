@@ -16,25 +16,7 @@ pub(crate) struct RawLabel<'a> {
 }
 
 /// Reads one label message. Of a field that occurs twice the last stands, as protobuf says.
-#[inline]
-pub(crate) fn read_label<'a>(message: Reader<'a>) -> Result<RawLabel<'a>> {
-    match plain_label(message.rest()) {
-        Some(label) => Ok(label),
-        None => read_any_label(message),
-    }
-}
-
-/// The form that practically every label has: name, then value, both shorter than 128 bytes, nothing else.
-#[inline]
-fn plain_label(b: &[u8]) -> Option<RawLabel<'_>> {
-    let &[0x0a, name_len @ 0..0x80, ref rest @ ..] = b else { return None };
-    let (name, rest) = rest.split_at_checked(usize::from(name_len))?;
-    let &[0x12, value_len @ 0..0x80, ref value @ ..] = rest else { return None };
-    (value.len() == usize::from(value_len)).then_some(RawLabel { name, value })
-}
-
-#[cold]
-fn read_any_label(mut message: Reader<'_>) -> Result<RawLabel<'_>> {
+pub(crate) fn read_label<'a>(mut message: Reader<'a>) -> Result<RawLabel<'a>> {
     let mut label = RawLabel::default();
     while !message.is_empty() {
         match message.key()? {
@@ -44,6 +26,22 @@ fn read_any_label(mut message: Reader<'_>) -> Result<RawLabel<'_>> {
         }
     }
     Ok(label)
+}
+
+/// Takes a label field off the front of `fields`, in the form that practically all have: name, then value, all lengths
+/// below 128, nothing else. `None` leaves `fields` as they are, for [`read_label`].
+#[inline]
+pub(crate) fn take_plain_label<'a>(fields: &mut &'a [u8]) -> Option<RawLabel<'a>> {
+    let &[0x0a, label_len @ 0..0x80, ref rest @ ..] = *fields else { return None };
+    let (label, next) = rest.split_at_checked(usize::from(label_len))?;
+    let &[0x0a, name_len @ 0..0x80, ref rest @ ..] = label else { return None };
+    let (name, rest) = rest.split_at_checked(usize::from(name_len))?;
+    let &[0x12, value_len @ 0..0x80, ref value @ ..] = rest else { return None };
+    if value.len() != usize::from(value_len) {
+        return None;
+    }
+    *fields = next;
+    Some(RawLabel { name, value })
 }
 
 /// The labels of a section, in the order in which they stand. Ends after the first error; a section that the walk has

@@ -4,6 +4,7 @@ mod admission;
 mod labels;
 mod resolve;
 mod seam;
+mod section_hash;
 pub mod walk;
 mod wire;
 

@@ -7,7 +7,8 @@
 //! What is malformed refuses the whole request, since nothing after it can be trusted. What labels mean is not looked at
 //! here, but for the account, which picks the shard; the insides of exemplars and histograms are not read.
 
-use crate::labels::{LABEL, RawLabel, read_label};
+use crate::labels::{LABEL, RawLabel, read_label, take_plain_label};
+use crate::section_hash::SectionHash;
 use crate::wire::{Key, Malformed, Reader, Result};
 use cardinal_storage::model::{
     Fingerprint, HashSeed, Sample, ShardCount, ShardId, TimestampMs, shard_of_account, shard_of_fingerprint,
@@ -28,12 +29,16 @@ const HISTOGRAM_SERIES_NAMED_MAX: usize = 3;
 /// What decides where series go: fixed for a data directory.
 #[derive(Clone, Debug)]
 pub struct Routing {
-    /// The seed of fingerprints.
-    pub seed: HashSeed,
-    /// The number of shards.
-    pub shards: ShardCount,
-    /// The label that owns a series.
-    pub account_label: String,
+    hash: SectionHash,
+    shards: ShardCount,
+    account_label: String,
+}
+
+impl Routing {
+    /// Routing by the value of `account_label`, to one of `shards`; `seed` is that of fingerprints.
+    pub fn new(seed: HashSeed, shards: ShardCount, account_label: &str) -> Self {
+        Self { hash: SectionHash::new(seed), shards, account_label: account_label.into() }
+    }
 }
 
 /// The most that one request may hold.
@@ -183,25 +188,34 @@ impl Walk {
     ) -> Result<(), WalkError> {
         let samples_from = self.samples.len() as u32;
         let histograms_before = self.counts.histograms;
-        let mut section: Option<Section> = None;
+        let account_label = routing.account_label.as_bytes();
         let mut account: &[u8] = &[];
+        let section_from = message.offset() as u32;
+        let mut fields = message.rest();
+        while let Some(label) = take_plain_label(&mut fields) {
+            if label.name == account_label {
+                account = label.value;
+            }
+        }
+        message.advance_to(fields);
+        let mut section = Section::Body(section_from..message.offset() as u32);
         while !message.is_empty() {
             let from = message.offset();
             match message.key()? {
                 LABEL => {
                     let RawLabel { name, value } = read_label(message.message()?)?;
-                    if name == routing.account_label.as_bytes() {
+                    if name == account_label {
                         account = value;
                     }
-                    let label = from as u32..message.offset() as u32;
-                    match &mut section {
-                        Some(Section::Body(range)) if range.end == label.start => range.end = label.end,
-                        other => self.gather(other, label, body),
-                    }
+                    self.extend_section(&mut section, from as u32..message.offset() as u32, body);
                 }
                 SAMPLE => {
                     self.check_room(limits)?;
-                    self.samples.push(read_sample(message.message()?)?);
+                    let sample = message.message()?;
+                    self.samples.push(match plain_sample(sample.rest()) {
+                        Some(sample) => sample,
+                        None => read_sample(sample)?,
+                    });
                 }
                 EXEMPLAR => {
                     message.message()?;
@@ -215,7 +229,6 @@ impl Walk {
                 other => message.skip(other, &[1, 2, 3, 4])?,
             }
         }
-        let section = section.unwrap_or(Section::Body(0..0));
         if self.counts.histograms > histograms_before
             && self.histogram_series.len() < HISTOGRAM_SERIES_NAMED_MAX
         {
@@ -223,14 +236,26 @@ impl Walk {
         }
         let samples = samples_from..self.samples.len() as u32;
         if !samples.is_empty() {
-            let wire = Fingerprint::of_section(self.section(&section, body), routing.seed);
-            let shard = match account {
-                [] => shard_of_fingerprint(wire, routing.shards),
-                account => shard_of_account(account, routing.shards),
-            };
-            self.rows.push(Row { wire, shard, section, samples });
+            self.push_row(section, account, samples, body, routing);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn push_row(
+        &mut self,
+        section: Section,
+        account: &[u8],
+        samples: Range<u32>,
+        body: &[u8],
+        routing: &Routing,
+    ) {
+        let wire = routing.hash.of(self.section(&section, body));
+        let shard = match account {
+            [] => shard_of_fingerprint(wire, routing.shards),
+            account => shard_of_account(account, routing.shards),
+        };
+        self.rows.push(Row { wire, shard, section, samples });
     }
 
     /// Whether one more sample or histogram may come: asked before each, so that none sizes the list beyond the limit.
@@ -242,24 +267,27 @@ impl Walk {
         Err(WalkError::TooManySamples { max: limits.samples_max })
     }
 
-    /// Adds a label that does not directly follow the one before it.
-    #[cold]
-    fn gather(&mut self, section: &mut Option<Section>, label: Range<u32>, body: &[u8]) {
+    /// Adds a label to a section: by its place where it follows the last one directly, else by copying both together.
+    fn extend_section(&mut self, section: &mut Section, label: Range<u32>, body: &[u8]) {
         let bytes = |range: &Range<u32>| &body[range.start as usize..range.end as usize];
         let from = match section {
-            None => {
-                *section = Some(Section::Body(label));
+            Section::Body(range) if range.is_empty() => {
+                *range = label;
                 return;
             }
-            Some(Section::Gathered(range)) => range.start,
-            Some(Section::Body(range)) => {
+            Section::Body(range) if range.end == label.start => {
+                range.end = label.end;
+                return;
+            }
+            Section::Gathered(range) => range.start,
+            Section::Body(range) => {
                 let from = self.gathered.len() as u32;
                 self.gathered.extend_from_slice(bytes(range));
                 from
             }
         };
         self.gathered.extend_from_slice(bytes(&label));
-        *section = Some(Section::Gathered(from..self.gathered.len() as u32));
+        *section = Section::Gathered(from..self.gathered.len() as u32);
     }
 
     fn section<'a>(&'a self, section: &Section, body: &'a [u8]) -> &'a [u8] {
@@ -271,8 +299,22 @@ impl Walk {
     }
 }
 
-/// Reads one sample message: in practice a value, then a timestamp.
+/// A sample message in the form that practically all have: value, then a timestamp of six bytes, which those between 1971
+/// and 2109 take.
 #[inline]
+fn plain_sample(message: &[u8]) -> Option<Sample> {
+    let &[0x09, ref rest @ ..] = message else { return None };
+    let (value, rest) = rest.split_first_chunk::<8>()?;
+    let &[0x10, a, b, c, d, e, f @ 0..0x80] = rest else { return None };
+    if a & b & c & d & e < 0x80 {
+        return None;
+    }
+    let low = |byte: u8| i64::from(byte & 0x7f);
+    let t = low(a) | low(b) << 7 | low(c) << 14 | low(d) << 21 | low(e) << 28 | low(f) << 35;
+    Some(Sample { t: TimestampMs(t), v: f64::from_le_bytes(*value) })
+}
+
+/// Reads any sample message.
 fn read_sample(mut message: Reader<'_>) -> Result<Sample> {
     let mut sample = Sample { t: TimestampMs(0), v: 0.0 };
     while !message.is_empty() {

@@ -4,6 +4,7 @@
 //! from the start of the request, which errors carry, and nothing can be read beyond the end. What is accepted is what
 //! prost accepts: varints longer than necessary, unknown fields of every wire type, nested groups down to a depth of 100.
 
+use cardinal_storage::model::varint::VARINT_LEN_MAX;
 use std::fmt;
 
 /// How deep groups may nest in an unknown field; prost's limit.
@@ -100,6 +101,13 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    /// Moves on to where `left`, the tail of [`Self::rest`], begins.
+    #[inline]
+    pub(crate) fn advance_to(&mut self, left: &[u8]) {
+        debug_assert!(self.rest().ends_with(left));
+        self.at = self.bytes.len() - left.len();
+    }
+
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64> {
         match self.bytes.get(self.at) {
@@ -111,12 +119,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A varint of any length; kept out of line, since most lengths and all keys take one byte.
+    /// A varint of any length; apart, since most lengths and all keys take one byte.
     fn long_varint(&mut self) -> Result<u64> {
-        let mut rest = self.rest();
-        let v = cardinal_storage::model::varint::take(&mut rest).ok_or(self.fail(Reason::Varint))?;
-        self.at = self.bytes.len() - rest.len();
-        Ok(v)
+        let mut v = 0;
+        for (i, b) in self.rest().iter().enumerate().take(VARINT_LEN_MAX) {
+            v |= u64::from(b & 0x7f) << (7 * i);
+            if *b < 0x80 {
+                let beyond_64_bits = i == VARINT_LEN_MAX - 1 && *b > 1;
+                if beyond_64_bits {
+                    break;
+                }
+                self.at += i + 1;
+                return Ok(v);
+            }
+        }
+        Err(self.fail(Reason::Varint))
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use prost::encoding::encode_varint;
 const LIMITS: WalkLimits = WalkLimits { samples_max: 1000, metadata_max: 3 };
 
 fn routing() -> Routing {
-    Routing { seed: HashSeed(7), shards: ShardCount::new(16).unwrap(), account_label: "account".into() }
+    Routing::new(HashSeed(7), ShardCount::new(16).unwrap(), "account")
 }
 
 /// A series as plain values: labels, then samples with their values' bits.
@@ -190,6 +190,7 @@ fn malformed_requests_are_refused_with_the_place() {
     check(b"\x0a\x04\x12\x02\x09\x00", 5, Reason::Length);
     check(b"\x0a\x04\x12\x02\x10\x80", 5, Reason::Varint);
     check(b"\x0a\x04\x12\x02\x12\x00", 5, Reason::WireType);
+    check(b"\x0a\x0a\x12\x08\x09\0\0\0\0\0\0\0", 5, Reason::Length);
     check(b"\x0a\x02\x18\x01", 3, Reason::WireType);
     check(b"\x0a\x02\x20\x01", 3, Reason::WireType);
 }
@@ -242,7 +243,11 @@ fn any_label() -> impl Strategy<Value = Vec<u8>> {
 fn any_sample() -> impl Strategy<Value = Vec<u8>> {
     let field = prop_oneof![
         any::<u64>().prop_map(|bits| [vec![9], bits.to_le_bytes().to_vec()].concat()),
-        (any::<i64>(), 0..3usize).prop_map(|(t, more)| [vec![0x10], varint(t as u64, more)].concat()),
+        (prop_oneof![any::<i64>(), 0..1i64 << 43], 0..3usize).prop_map(|(t, more)| [
+            vec![0x10],
+            varint(t as u64, more)
+        ]
+        .concat()),
     ];
     shuffled(field.boxed(), 4)
 }
