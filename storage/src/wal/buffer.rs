@@ -24,6 +24,8 @@ struct Inner {
     /// An empty buffer with its memory, for the next exchange.
     idle: Vec<u8>,
     next: Lsn,
+    /// The newest LSN whose batch was kept.
+    last: Lsn,
     /// Promised to those who will append.
     reserved: usize,
     /// Appended and not durable yet, also where the writer has it.
@@ -37,7 +39,7 @@ struct Inner {
 enum State {
     Open,
     Closing,
-    /// Here, and while closing, appending gives an LSN that is never reached.
+    /// Here, and while closing, appending gives LSNs that are never reached: the log's end is not acknowledged any more.
     Ended,
 }
 
@@ -60,6 +62,7 @@ impl LogBuffer {
             bytes: Vec::new(),
             idle: Vec::new(),
             next,
+            last: next.previous(),
             reserved: 0,
             held: 0,
             state: State::Open,
@@ -92,8 +95,9 @@ impl LogBuffer {
     pub(super) fn append(&self, batch: &mut BatchBuilder) -> Lsn {
         let mut inner = self.inner.lock();
         let lsn = inner.next;
+        inner.next = lsn.next();
         if inner.state == State::Open {
-            inner.next = lsn.next();
+            inner.last = lsn;
             inner.bytes.extend_from_slice(batch.finish(lsn));
             inner.held += batch.len();
         }
@@ -113,8 +117,8 @@ impl LogBuffer {
     /// Asks for everything appended so far to be synced; returns its end.
     pub(super) fn want_sync(&self) -> Lsn {
         let mut inner = self.inner.lock();
+        inner.sync_wanted = inner.last;
         let end = inner.next.previous();
-        inner.sync_wanted = end;
         drop(inner);
         self.work.notify_one();
         end
@@ -182,7 +186,7 @@ impl LogBuffer {
 impl Inner {
     fn take(&mut self) -> Taken {
         let idle = std::mem::take(&mut self.idle);
-        Taken { bytes: std::mem::replace(&mut self.bytes, idle), last: self.next.previous() }
+        Taken { bytes: std::mem::replace(&mut self.bytes, idle), last: self.last }
     }
 }
 
@@ -257,7 +261,8 @@ mod tests {
         assert!(matches!(buffer.next_work(Lsn(0), None), Work::Sync));
         assert!(matches!(buffer.next_work(Lsn(1), None), Work::Close));
         buffer.give_back(taken);
-        assert_eq!(buffer.append(&mut batch()), Lsn(2));
+        assert_eq!((buffer.append(&mut batch()), buffer.end()), (Lsn(2), Lsn(2)));
+        assert_eq!(buffer.want_sync(), Lsn(2));
         assert!(matches!(buffer.next_work(Lsn(1), None), Work::Close), "after the end nothing is taken");
     }
 }

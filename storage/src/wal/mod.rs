@@ -373,4 +373,6 @@ fn take_up(fs: &dyn Fs, dir: &Path) -> Result<(Table, u64), WalError> {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;

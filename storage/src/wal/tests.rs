@@ -202,6 +202,18 @@ fn a_retried_request_is_not_acknowledged_on_the_strength_of_a_failed_one() {
 }
 
 #[test]
+fn nothing_is_acknowledged_after_the_end() {
+    let fs = disk();
+    let wal = open(&fs, 1).unwrap();
+    wal.ticket(append(&wal, 1, 0)).wait().unwrap();
+    wal.close().unwrap();
+    wal.ticket(wal.end()).wait().unwrap();
+    append(&wal, 2, 0);
+    assert!(wal.ticket(wal.end()).wait().is_err() && wal.flush().is_err());
+    assert!(matches!(wal.reserve(1), Err(WalError::Closed)));
+}
+
+#[test]
 fn what_a_replay_delivered_is_durable_once_the_log_is_open() {
     let fs = disk();
     let interval = WalOptions { sync: SyncMode::Interval(Duration::from_secs(3600)), ..options() };
