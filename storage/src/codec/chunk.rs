@@ -191,7 +191,10 @@ fn decode_parts(chunk: &[u8], columns: &dyn TimeColumns, out: &mut Samples) -> R
         return Err(unknown(&header));
     }
     match header.encoding {
-        Encoding::Open => return open::decode_values(values, count, out),
+        Encoding::Open if header.times == ChunkTimes::Inline(0) => {
+            return open::decode_values(values, count, out);
+        }
+        Encoding::Open => return Err(open::TIMES_OF_ITS_OWN),
         Encoding::Constant => constant::decode(values, count, &mut out.v)?,
         Encoding::Decimal => decimal::decode(values, count, &mut out.v)?,
         Encoding::Xor => xor::decode(values, count, &mut out.v)?,

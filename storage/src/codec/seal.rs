@@ -249,6 +249,13 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn golden_chunk() {
+        let mut chunk = vec![];
+        seal((&[1, 11, 21], &[1.0, 2.0, 4.0]), Times::Inline, &mut EncoderHint::default(), &mut chunk);
+        assert_eq!(chunk, [1, 3, 3, 6, 5, 0, 2, 10, 0, 2, 2, 0, 0b110100, 74, 33, 68, 149]);
+    }
+
+    #[test]
     fn each_kind_of_series_gets_its_encoding() {
         let check = |value: fn(i32) -> f64, want| {
             let v: Vec<f64> = (0..120).map(value).collect();

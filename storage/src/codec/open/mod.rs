@@ -79,6 +79,10 @@ const RESIDUAL: u8 = 0xfc;
 const STEP: u8 = 0xfd;
 const BIT_FORM: u8 = 0xfe;
 
+/// What is wrong with an open chunk that has times outside its tokens.
+pub(super) const TIMES_OF_ITS_OWN: ChunkError =
+    ChunkError::Malformed("an open chunk has times beside its tokens");
+
 /// The first number that takes two bytes, and three, and more.
 const Z_TWO: u64 = RUN as u64;
 const Z_THREE: u64 = Z_TWO + (1 << 12);
@@ -175,7 +179,7 @@ impl OpenChunk {
             return Err(chunk::unknown(&header));
         }
         if header.times != ChunkTimes::Inline(0) {
-            return Err(ChunkError::Malformed("an open chunk has times of its own"));
+            return Err(TIMES_OF_ITS_OWN);
         }
         let first_t = take_zigzag(&mut values)?;
         let state = replay::replay(first_t, values, header.count as usize, |_, _| {})?;

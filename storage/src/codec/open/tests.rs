@@ -112,6 +112,17 @@ fn golden_bits() {
 }
 
 #[test]
+fn golden_chunk() {
+    let grown = Grown::of(&[5, 15, 25], &[1.0, 2.0, 2.0]);
+    let mut chunk = vec![];
+    grown.chunk.to_chunk(&grown.bytes, &mut chunk);
+    assert_eq!(chunk, [1, 1, 3, 0, 5, 10, 2, 10, 2, 0xc0, 43, 11, 224, 195]);
+    // Times beside the tokens.
+    chunk[3] = 1;
+    assert_eq!(decode(&chunk, &NoColumns, &mut Samples::new()), Err(TIMES_OF_ITS_OWN));
+}
+
+#[test]
 fn a_run_ends_at_32() {
     let t: Vec<i64> = (0..70).map(|i| i * 15_000).collect();
     let grown = Grown::of(&t, &[7.0; 70]);
