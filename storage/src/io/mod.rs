@@ -10,11 +10,13 @@
 
 mod clock;
 mod map;
+mod paced;
 mod real;
 mod region;
 mod sim;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use paced::{Pace, PacedWriter};
 pub use real::RealFs;
 pub use region::Region;
 pub use sim::{FaultKind, SimFs};
