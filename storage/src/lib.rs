@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows HTTP, PromQL or the async runtime. The pages under `docs/format/` describe every byte written.
 
+pub mod block;
 pub mod codec;
 pub mod index;
 pub mod io;

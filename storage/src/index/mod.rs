@@ -16,3 +16,6 @@ pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use pattern::{AUTOMATON_BYTES_MAX, PATTERN_BYTES_MAX};
 pub use postings::{INLINE_IDS, PostingsList};
 pub use select::select;
+
+#[cfg(test)]
+pub(crate) use select::tests::{label_sets, matchers};

@@ -202,4 +202,4 @@ impl<I: LabelIndex> Selection<'_, '_, I> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -300,7 +300,7 @@ impl LabelSetBuilder {
 }
 
 /// Appends one label in the canonical encoding.
-fn put_label(section: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn put_label(section: &mut Vec<u8>, name: &str, value: &str) {
     let body =
         2 + varint::len(name.len() as u64) + varint::len(value.len() as u64) + name.len() + value.len();
     section.push(0x0a);

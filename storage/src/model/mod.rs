@@ -10,6 +10,7 @@ pub use ids::{
     BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, le_rank, shard_of_account,
     shard_of_fingerprint,
 };
+pub(crate) use labels::put_label;
 pub use labels::{Label, LabelSet, LabelSetBuilder, LabelSetError, SectionError, SectionIter};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale, merge_values, stale_nan};
 pub use time::{DurationMs, TimeRange, TimestampMs, Window};

@@ -1,0 +1,342 @@
+//! The frame of a block's files: a payload with one checksum per page, checked at first touch. `docs/format/block.md`,
+//! "Pages", is the layout.
+
+use super::error::{Corruption, OpenBlockError};
+use crate::io::{File, Fs, OpenMode, Region};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What one checksum covers.
+pub(super) const PAGE_LEN: u64 = 65_536;
+/// Magic, version, four zero bytes.
+pub(super) const HEADER_LEN: u64 = 16;
+const TRAILER_LEN: u64 = 40;
+const CHECKSUM_LEN: u64 = 4;
+const VERSION: u32 = 1;
+const END_MAGIC: &[u8; 8] = b"CRDLPEND";
+
+/// How much is written at once, and how much may be unsynced: more of it in one sync was seen to stall the log's.
+const WRITE_BYTES: usize = 256 << 10;
+const SYNC_BYTES: u64 = 8 << 20;
+
+/// Writes a paged file front to back.
+pub(super) struct PagedWriter {
+    file: Arc<dyn File>,
+    /// Not yet written.
+    pending: Vec<u8>,
+    written: u64,
+    synced: u64,
+    checksums: Vec<u32>,
+    /// Checksum of the page that is being filled.
+    page: u32,
+}
+
+impl PagedWriter {
+    pub(super) fn create(fs: &dyn Fs, path: &Path, magic: &[u8; 8]) -> io::Result<Self> {
+        let file = fs.open(path, OpenMode::CreateNew)?;
+        let mut w = Self { file, pending: Vec::new(), written: 0, synced: 0, checksums: Vec::new(), page: 0 };
+        w.put(magic)?;
+        w.put(&VERSION.to_le_bytes())?;
+        w.put(&[0; 4])?;
+        Ok(w)
+    }
+
+    /// Where the next byte goes.
+    pub(super) fn position(&self) -> u64 {
+        self.written + self.pending.len() as u64
+    }
+
+    pub(super) fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = (PAGE_LEN - self.position() % PAGE_LEN) as usize;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.page = crc32c::crc32c_append(self.page, now);
+            self.pending.extend_from_slice(now);
+            if now.len() == room {
+                self.checksums.push(std::mem::take(&mut self.page));
+            }
+            bytes = later;
+        }
+        if self.pending.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Ends the payload, syncs, and says how long the file is.
+    pub(super) fn finish(mut self, directory: Range<u64>) -> io::Result<u64> {
+        let payload_len = self.position();
+        if !payload_len.is_multiple_of(PAGE_LEN) {
+            self.checksums.push(self.page);
+        }
+        for c in &self.checksums {
+            self.pending.extend_from_slice(&c.to_le_bytes());
+        }
+        let trailer = Trailer { payload_len, directory };
+        self.pending.extend_from_slice(&trailer.encode());
+        self.flush()?;
+        self.file.sync_data()?;
+        Ok(self.written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.pending, self.written)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        if self.written - self.synced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+}
+
+/// The last bytes of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Trailer {
+    payload_len: u64,
+    directory: Range<u64>,
+}
+
+impl Trailer {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(TRAILER_LEN as usize);
+        out.extend_from_slice(&self.payload_len.to_le_bytes());
+        out.extend_from_slice(&self.directory.start.to_le_bytes());
+        out.extend_from_slice(&(self.directory.end - self.directory.start).to_le_bytes());
+        out.extend_from_slice(&(PAGE_LEN as u32).to_le_bytes());
+        out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
+        out.extend_from_slice(END_MAGIC);
+        out
+    }
+
+    /// Takes the trailer of a file of `file_len` bytes apart, or says what was expected and what found.
+    fn decode(bytes: &[u8; TRAILER_LEN as usize], file_len: u64) -> Result<Self, (String, String)> {
+        let u64_at = |at: usize| {
+            let mut b = [0; 8];
+            b.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(b)
+        };
+        let (sum, stored) = (crc32c::crc32c(&bytes[..28]), (u64_at(24) >> 32) as u32);
+        if &bytes[32..] != END_MAGIC || sum != stored {
+            let found =
+                format!("checksum {stored:08x} and magic {:?}", bytes[32..].escape_ascii().to_string());
+            return Err((format!("a trailer with checksum {sum:08x} and magic \"CRDLPEND\""), found));
+        }
+        let payload_len = u64_at(0);
+        let directory = u64_at(8)..u64_at(8).saturating_add(u64_at(16));
+        let pages = payload_len.div_ceil(PAGE_LEN);
+        let whole = payload_len
+            .checked_add(pages.saturating_mul(CHECKSUM_LEN))
+            .and_then(|n| n.checked_add(TRAILER_LEN));
+        if u64_at(24) as u32 != PAGE_LEN as u32 || whole != Some(file_len) || directory.end > payload_len {
+            let found = format!("a payload of {payload_len} bytes with a directory at {directory:?}");
+            return Err((format!("lengths that add up to {file_len} bytes"), found));
+        }
+        Ok(Self { payload_len, directory })
+    }
+}
+
+/// A paged file, open for reading. Holds one bit per page.
+pub(super) struct PagedFile {
+    path: PathBuf,
+    region: Region,
+    payload_len: u64,
+    directory: Range<u64>,
+    /// One bit per page: its checksum was right.
+    verified: Box<[AtomicU64]>,
+}
+
+impl PagedFile {
+    /// Opens a file that was published with `len` bytes.
+    pub(super) fn open(fs: &dyn Fs, path: &Path, magic: &[u8; 8], len: u64) -> Result<Self, OpenBlockError> {
+        let region = fs.map(path).map_err(|source| OpenBlockError::Io { file: path.to_owned(), source })?;
+        let found = region.len() as u64;
+        if found != len || found < HEADER_LEN + TRAILER_LEN {
+            return Err(OpenBlockError::Length { file: path.to_owned(), expected: len, found });
+        }
+        check_header(&region, path, magic)?;
+        let at = found - TRAILER_LEN;
+        let trailer = region.last_chunk().expect("the length was checked above");
+        let trailer = Trailer::decode(trailer, found).map_err(|(expected, found)| Corruption {
+            file: path.to_owned(),
+            offset: at,
+            expected,
+            found,
+        })?;
+        let words = trailer.payload_len.div_ceil(PAGE_LEN).div_ceil(64);
+        Ok(Self {
+            path: path.to_owned(),
+            region,
+            payload_len: trailer.payload_len,
+            directory: trailer.directory,
+            verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn directory(&self) -> Range<u64> {
+        self.directory.clone()
+    }
+
+    pub(super) fn payload_len(&self) -> u64 {
+        self.payload_len
+    }
+
+    /// The length of the whole file.
+    pub(super) fn len(&self) -> u64 {
+        self.region.len() as u64
+    }
+
+    /// Bytes of the payload, their pages checked.
+    pub(super) fn bytes(&self, offset: u64, len: u64) -> Result<&[u8], Corruption> {
+        let end = offset.checked_add(len).filter(|&end| end <= self.payload_len).ok_or_else(|| {
+            self.corruption(offset, format!("{len} bytes"), format!("the end at {}", self.payload_len))
+        })?;
+        if len > 0 {
+            (offset / PAGE_LEN..=(end - 1) / PAGE_LEN).try_for_each(|page| self.verify(page))?;
+        }
+        Ok(&self.region[offset as usize..end as usize])
+    }
+
+    /// Checks one page unless it was found right before.
+    pub(super) fn verify(&self, page: u64) -> Result<(), Corruption> {
+        let word = &self.verified[(page / 64) as usize];
+        let bit = 1 << (page % 64);
+        if word.load(Ordering::Acquire) & bit != 0 {
+            return Ok(());
+        }
+        let from = page * PAGE_LEN;
+        let to = self.payload_len.min(from + PAGE_LEN);
+        let sum = crc32c::crc32c(&self.region[from as usize..to as usize]);
+        let at = (self.payload_len + page * CHECKSUM_LEN) as usize;
+        let stored = self.region[at..].first_chunk().map_or(!sum, |b| u32::from_le_bytes(*b));
+        if sum != stored {
+            let expected = format!("a page of {} bytes with checksum {stored:08x}", to - from);
+            return Err(self.corruption(from, expected, format!("checksum {sum:08x}")));
+        }
+        word.fetch_or(bit, Ordering::Release);
+        Ok(())
+    }
+
+    /// The number of pages.
+    pub(super) fn pages(&self) -> u64 {
+        self.payload_len.div_ceil(PAGE_LEN)
+    }
+
+    pub(super) fn corruption(&self, offset: u64, expected: String, found: String) -> Corruption {
+        Corruption { file: self.path.clone(), offset, expected, found }
+    }
+}
+
+fn check_header(bytes: &[u8], path: &Path, magic: &[u8; 8]) -> Result<(), OpenBlockError> {
+    let file = path.to_owned();
+    if &bytes[..8] != magic {
+        let (expected, found) = (magic.escape_ascii().to_string(), bytes[..8].escape_ascii().to_string());
+        return Err(Corruption { file, offset: 0, expected, found }.into());
+    }
+    match u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) {
+        VERSION => Ok(()),
+        found => Err(OpenBlockError::Version { file, expected: VERSION, found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::SimFs;
+
+    const MAGIC: &[u8; 8] = b"CRDLTEST";
+
+    fn write(fs: &SimFs, payload: &[u8]) -> u64 {
+        let mut w = PagedWriter::create(fs, Path::new("f"), MAGIC).unwrap();
+        for piece in payload.chunks(10_007) {
+            w.put(piece).unwrap();
+        }
+        assert_eq!(w.position(), HEADER_LEN + payload.len() as u64);
+        let end = w.position();
+        w.finish(16..end).unwrap()
+    }
+
+    fn open(fs: &SimFs, len: u64) -> Result<PagedFile, OpenBlockError> {
+        PagedFile::open(fs, Path::new("f"), MAGIC, len)
+    }
+
+    #[test]
+    fn golden() {
+        let fs = SimFs::new(1);
+        assert_eq!(write(&fs, b"abc"), 16 + 3 + 4 + 40);
+        let bytes = fs.open(Path::new("f"), OpenMode::Read).unwrap().read_all().unwrap();
+        let mut want = b"CRDLTEST\x01\0\0\0\0\0\0\0abc".to_vec();
+        want.extend(crc32c::crc32c(&want).to_le_bytes());
+        let mut trailer = b"\x13\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\x01\0".to_vec();
+        trailer.extend(crc32c::crc32c(&trailer).to_le_bytes());
+        want.extend(trailer);
+        want.extend(b"CRDLPEND");
+        assert_eq!(bytes, want);
+    }
+
+    #[test]
+    fn round_trip_over_page_boundaries() {
+        for n in [0, 1, PAGE_LEN as usize - 16, PAGE_LEN as usize, 300_000] {
+            let fs = SimFs::new(1);
+            let payload: Vec<u8> = (0..n).map(|i| ((i * 31) >> 3) as u8).collect();
+            let f = open(&fs, write(&fs, &payload)).unwrap();
+            assert_eq!(f.bytes(16, n as u64).unwrap(), payload);
+            assert_eq!(f.directory(), 16..16 + n as u64);
+            let e = f.bytes(16, n as u64 + 1).unwrap_err();
+            assert_eq!((e.offset, e.found), (16, format!("the end at {}", n + 16)));
+        }
+    }
+
+    #[test]
+    fn damage_condemns_its_page_alone() {
+        let fs = SimFs::new(1);
+        let payload = vec![7; 200_000];
+        let len = write(&fs, &payload);
+        fs.corrupt(Path::new("f"), 70_000, 0x10).unwrap();
+        let f = open(&fs, len).unwrap();
+        let e = f.bytes(65_530, 10).unwrap_err();
+        assert_eq!((e.offset, e.file.to_str()), (65_536, Some("f")));
+        assert!(e.expected.contains("checksum") && e.found.contains("checksum"), "{e}");
+        assert_eq!(f.bytes(65_530, 6).unwrap(), [7; 6]);
+        assert_eq!(f.bytes(131_072, 60_000).unwrap(), [7; 60_000]);
+    }
+
+    #[test]
+    fn every_flipped_byte_outside_the_pages_is_met_at_open_or_at_its_page() {
+        let fs = SimFs::new(1);
+        let len = write(&fs, b"abc");
+        for at in 0..len {
+            fs.corrupt(Path::new("f"), at, 1).unwrap();
+            let met = match open(&fs, len) {
+                Err(e) => e.to_string().contains('f'),
+                Ok(f) => f.bytes(16, 3).is_err(),
+            };
+            assert!(met, "byte {at}");
+            fs.corrupt(Path::new("f"), at, 1).unwrap();
+        }
+        assert!(open(&fs, len).is_ok());
+    }
+
+    #[test]
+    fn other_lengths_are_refused() {
+        let fs = SimFs::new(1);
+        let len = write(&fs, b"abc");
+        let e = open(&fs, len + 1).err().unwrap().to_string();
+        assert_eq!(
+            e,
+            format!("f has {len} bytes, {} expected: restore it from a backup or remove the block", len + 1)
+        );
+        let file = fs.open(Path::new("f"), OpenMode::ReadWrite).unwrap();
+        for cut in (0..len).rev() {
+            file.set_len(cut).unwrap();
+            file.sync_data().unwrap();
+            let e = open(&fs, cut).err().unwrap();
+            assert!(matches!(e, OpenBlockError::Length { .. } | OpenBlockError::Corrupt(_)), "{cut}: {e}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A block, open for reading.
+
+use super::directory::{Directory, Part, Payloads, section};
+use super::error::{Corruption, OpenBlockError};
+use super::keys::{Keys, Run};
+use super::names::Names;
+use super::paged::PagedFile;
+use super::rows::{ChunkRef, CoarseTime, Rows};
+use super::section::Section;
+use super::series::SeriesReader;
+use super::spec::BlockSpec;
+use super::{CHUNKS_FILE, CHUNKS_MAGIC, INDEX_FILE, INDEX_MAGIC};
+use crate::codec::{ChunkError, TimeColumnId, TimeColumns};
+use crate::index::{Bitmap, LabelIndex, Matcher, NameId, ValueId, Values, select};
+use crate::io::Fs;
+use crate::model::{LabelSet, SeriesKey, ShardId};
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+const COLUMN_LEN: u64 = 12;
+
+/// A block. Opening reads its directory only; pages are checked when they are first touched, so that damage makes
+/// unreadable what lies on its page and nothing else. Memory: the directory and one bit per 64 KiB.
+pub struct Block {
+    dir: PathBuf,
+    index: PagedFile,
+    chunks: PagedFile,
+    directory: Directory,
+}
+
+impl Block {
+    /// Opens the block in `dir`, whose files were published with these lengths.
+    pub fn open(
+        fs: &dyn Fs,
+        dir: &Path,
+        index_bytes: u64,
+        chunks_bytes: u64,
+    ) -> Result<Self, OpenBlockError> {
+        let index = PagedFile::open(fs, &dir.join(INDEX_FILE), INDEX_MAGIC, index_bytes)?;
+        let chunks = PagedFile::open(fs, &dir.join(CHUNKS_FILE), CHUNKS_MAGIC, chunks_bytes)?;
+        let at = index.directory();
+        let section = Section::new(&index, at.start, at.end - at.start);
+        let payloads = Payloads { index: index.payload_len(), chunks: chunks.payload_len() };
+        let directory = Directory::decode(section.cursor(0), payloads)?;
+        if directory.chunks_len != chunks_bytes {
+            let (expected, found) =
+                (format!("chunks of {chunks_bytes} bytes"), directory.chunks_len.to_string());
+            return Err(index.corruption(at.start, expected, found).into());
+        }
+        Ok(Self { dir: dir.to_owned(), index, chunks, directory })
+    }
+
+    /// What the block is. Its sources stand in `meta.json` only; here they are empty.
+    pub fn spec(&self) -> &BlockSpec {
+        &self.directory.spec
+    }
+
+    /// The block's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The number of series, from the directory.
+    pub fn series_count(&self) -> u64 {
+        self.directory.parts.iter().map(|p| u64::from(p.n_series)).sum()
+    }
+
+    /// The lengths of `index` and `chunks`.
+    pub fn file_bytes(&self) -> (u64, u64) {
+        (self.index.len(), self.chunks.len())
+    }
+
+    /// One shard's series; `None` if the block has none of it.
+    pub fn shard(&self, shard: ShardId) -> Option<BlockShard<'_>> {
+        let i = self.directory.parts.binary_search_by_key(&shard, |p| p.shard).ok()?;
+        Some(BlockShard { block: self, part: &self.directory.parts[i] })
+    }
+
+    /// The shards that have series, in order.
+    pub fn shards(&self) -> impl Iterator<Item = BlockShard<'_>> + '_ {
+        self.directory.parts.iter().map(|part| BlockShard { block: self, part })
+    }
+
+    /// The encoded bytes of a time column.
+    pub fn time_column(&self, id: TimeColumnId) -> Result<&[u8], Corruption> {
+        let n = self.directory.n_columns;
+        if id.0 >= n {
+            let at = self.directory.columns_offset;
+            return Err(self.chunks.corruption(at, format!("time column {}", id.0), format!("{n} columns")));
+        }
+        let at = self.directory.columns_offset.saturating_add(u64::from(id.0) * COLUMN_LEN);
+        let entry = Section::new(&self.chunks, at, COLUMN_LEN);
+        self.chunks.bytes(entry.u64(0)?, u64::from(entry.u32(8)?))
+    }
+
+    /// How many time columns there are.
+    pub fn time_columns(&self) -> u32 {
+        self.directory.n_columns
+    }
+
+    /// Checks every page of both files and yields each that is damaged.
+    pub fn verify(&self) -> impl Iterator<Item = Corruption> + '_ {
+        [&self.index, &self.chunks].into_iter().flat_map(|f| (0..f.pages()).filter_map(|p| f.verify(p).err()))
+    }
+
+    pub(super) fn index_directory(&self) -> Range<u64> {
+        self.index.directory()
+    }
+
+    pub(super) fn chunks_payload_len(&self) -> u64 {
+        self.chunks.payload_len()
+    }
+
+    pub(super) fn columns_offset(&self) -> u64 {
+        self.directory.columns_offset
+    }
+
+    pub(super) fn chunks_path(&self) -> &Path {
+        self.chunks.path()
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("dir", &self.dir).field("spec", self.spec()).finish()
+    }
+}
+
+/// A column that is damaged is, to a chunk, not there.
+impl TimeColumns for Block {
+    fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError> {
+        self.time_column(id).map_err(|_| ChunkError::NoColumn(id))
+    }
+}
+
+/// The series of one shard of a block: ordinals from 0, in order of (key, labels).
+#[derive(Clone, Copy)]
+pub struct BlockShard<'a> {
+    block: &'a Block,
+    part: &'a Part,
+}
+
+impl<'a> BlockShard<'a> {
+    /// Which shard.
+    pub fn id(&self) -> ShardId {
+        self.part.shard
+    }
+
+    /// The block that it is of.
+    pub fn block(&self) -> &'a Block {
+        self.block
+    }
+
+    /// How many series it has.
+    pub fn series_count(&self) -> u32 {
+        self.part.n_series
+    }
+
+    /// The series that all `matchers` accept.
+    pub fn select(&self, matchers: &[Matcher]) -> Result<Bitmap, Corruption> {
+        select(self, matchers)
+    }
+
+    /// Reads series one after another; the way to read many.
+    pub fn reader(&self) -> SeriesReader<'a> {
+        SeriesReader::new(*self)
+    }
+
+    /// The key of a series.
+    pub fn key(&self, ordinal: u32) -> Result<SeriesKey, Corruption> {
+        self.reader().key(ordinal)
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, ordinal: u32) -> Result<LabelSet, Corruption> {
+        self.reader().labels(ordinal)
+    }
+
+    /// The label names, sorted; their ids count from 0.
+    pub fn names(&self) -> impl Iterator<Item = Result<&'a str, Corruption>> + use<'a> {
+        let (names, count) = (self.label_names(), self.label_names().count());
+        let (n, error) = match count {
+            Ok(n) => (n, None),
+            Err(e) => (0, Some(Err(e))),
+        };
+        error.into_iter().chain((0..n).map(move |i| names.text(NameId(i))))
+    }
+
+    /// A label name.
+    pub fn name(&self, name: NameId) -> Result<&'a str, Corruption> {
+        self.label_names().text(name)
+    }
+
+    /// How many values a name has; their ids count from 0, in order of the values.
+    pub fn value_count(&self, name: NameId) -> Result<u32, Corruption> {
+        Ok(self.label_names().parts(name)?.dictionary.count)
+    }
+
+    /// Calls `f` with one value.
+    pub fn with_value<R>(
+        &self,
+        name: NameId,
+        value: ValueId,
+        f: impl FnOnce(&str) -> R,
+    ) -> Result<R, Corruption> {
+        self.label_names().parts(name)?.dictionary.value(value.0, f)
+    }
+
+    /// The bytes of a chunk, their pages checked.
+    pub fn chunk(&self, chunk: &ChunkRef) -> Result<&'a [u8], Corruption> {
+        self.chunk_area().bytes(chunk.offset, u64::from(chunk.len))
+    }
+
+    pub(super) fn label_names(&self) -> Names<'a> {
+        Names {
+            names: self.section(section::NAMES),
+            dictionaries: self.section(section::DICTIONARIES),
+            postings: self.section(section::POSTINGS),
+            restarts: self.section(section::RESTARTS),
+        }
+    }
+
+    pub(super) fn schemas(&self) -> Section<'a> {
+        self.section(section::SCHEMAS)
+    }
+
+    pub(super) fn rows(&self) -> Rows<'a> {
+        let coarse = CoarseTime::new(self.block.spec().window);
+        Rows::new(self.section(section::GROUPS), self.section(section::ROWS), coarse)
+    }
+
+    pub(super) fn keys(&self) -> Keys<'a> {
+        Keys {
+            accounts: self.section(section::ACCOUNTS),
+            runs: self.section(section::RUNS),
+            metrics: self.section(section::METRICS),
+            families: self.section(section::FAMILIES),
+            ranks: self.section(section::RANKS),
+            le: self.section(section::LE),
+            run: Run::default(),
+        }
+    }
+
+    pub(super) fn check(&self, ordinal: u32) -> Result<(), Corruption> {
+        let n = self.part.n_series;
+        if ordinal < n {
+            return Ok(());
+        }
+        Err(self.section(section::GROUPS).corruption(0, format!("series {ordinal}"), format!("{n} series")))
+    }
+
+    pub(super) fn part(&self) -> &'a Part {
+        self.part
+    }
+
+    fn section(&self, i: usize) -> Section<'a> {
+        let (offset, len) = self.part.sections[i];
+        Section::new(&self.block.index, offset, len)
+    }
+
+    fn chunk_area(&self) -> Section<'a> {
+        let (offset, len) = self.part.sections[section::CHUNKS];
+        Section::new(&self.block.chunks, offset, len)
+    }
+}
+
+impl LabelIndex for BlockShard<'_> {
+    type Error = Corruption;
+
+    fn name_id(&self, name: &str) -> Result<Option<NameId>, Corruption> {
+        self.label_names().find(name)
+    }
+
+    fn value_range(&self, name: NameId, prefix: &str) -> Result<Range<u32>, Corruption> {
+        self.label_names().parts(name)?.dictionary.prefix_range(prefix)
+    }
+
+    fn value_id(&self, name: NameId, value: &str) -> Result<Option<ValueId>, Corruption> {
+        let (id, equal) = self.label_names().parts(name)?.dictionary.lower_bound(value.as_bytes())?;
+        Ok(equal.then_some(ValueId(id)))
+    }
+
+    fn values(&self, name: NameId, ids: Range<u32>, out: &mut Values) -> Result<(), Corruption> {
+        self.label_names().parts(name)?.dictionary.values(ids, out)
+    }
+
+    fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Corruption> {
+        let parts = self.label_names().parts(name)?;
+        values.iter().try_for_each(|&v| parts.series_of(v, self.part.n_series, out))
+    }
+
+    fn having(&self, name: NameId, out: &mut Bitmap) -> Result<(), Corruption> {
+        self.label_names().parts(name)?.having(self.part.n_series, out)
+    }
+
+    fn values_of(
+        &self,
+        name: NameId,
+        series: &[u32],
+        out: &mut Vec<Option<ValueId>>,
+    ) -> Result<(), Corruption> {
+        let mut reader = self.reader();
+        for &ordinal in series {
+            out.push(reader.value_id(ordinal, name)?);
+        }
+        Ok(())
+    }
+
+    fn all(&self, out: &mut Bitmap) -> Result<(), Corruption> {
+        out.add_range(0..self.part.n_series);
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! Writes a block front to back, one shard after another.
+
+use super::directory::{Directory, N_SECTIONS, Part, section};
+use super::error::WriteBlockError;
+use super::paged::PagedWriter;
+use super::rows::CoarseTime;
+use super::shard_builder::{ShardBuilder, offset_u32};
+use super::spec::{BlockMeta, BlockSpec};
+use super::{CHUNKS_FILE, CHUNKS_MAGIC, FORMAT, INDEX_FILE, INDEX_MAGIC, META_FILE};
+use crate::codec::TimeColumnId;
+use crate::io::{Fs, OpenMode};
+use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A chunk to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkEntry<'a> {
+    /// The time of its first sample.
+    pub first: TimestampMs,
+    /// The time of its last sample.
+    pub last: TimestampMs,
+    /// How many samples it has.
+    pub samples: u32,
+    /// The encoded chunk.
+    pub bytes: &'a [u8],
+}
+
+/// Writes one block into a directory of its own. Shards come in ascending order, series in ascending order of (key, labels)
+/// within their shard. After an error the writer is of no more use and the directory is garbage.
+///
+/// Memory: the labels of one shard, and the time columns.
+pub struct BlockWriter {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    spec: BlockSpec,
+    index: PagedWriter,
+    chunks: PagedWriter,
+    parts: Vec<Part>,
+    shard: Option<OpenShard>,
+    columns: Columns,
+    meta: BlockMeta,
+}
+
+/// The shard that series are pushed to.
+struct OpenShard {
+    id: ShardId,
+    builder: ShardBuilder,
+    /// Where its chunks start.
+    chunks_offset: u64,
+    last: Option<(SeriesKey, LabelSet)>,
+}
+
+/// Distinct time columns in the order of their ids.
+#[derive(Default)]
+struct Columns {
+    ids: HashMap<Arc<[u8]>, TimeColumnId>,
+    columns: Vec<Arc<[u8]>>,
+}
+
+impl BlockWriter {
+    /// Starts a block in `dir`, which is created and must have neither an index nor chunks.
+    pub fn create(fs: Arc<dyn Fs>, dir: &Path, spec: BlockSpec) -> Result<Self, WriteBlockError> {
+        fs.create_dir_all(dir).map_err(|e| failed(dir, e))?;
+        let open = |name: &str, magic| {
+            let path = dir.join(name);
+            PagedWriter::create(&*fs, &path, magic).map_err(|e| failed(&path, e))
+        };
+        let (index, chunks) = (open(INDEX_FILE, INDEX_MAGIC)?, open(CHUNKS_FILE, CHUNKS_MAGIC)?);
+        let meta = empty_meta(&spec);
+        let dir = dir.to_owned();
+        Ok(Self {
+            fs,
+            dir,
+            spec,
+            index,
+            chunks,
+            parts: Vec::new(),
+            shard: None,
+            columns: Columns::default(),
+            meta,
+        })
+    }
+
+    /// Begins a shard. Those without series may be left out.
+    pub fn begin_shard(&mut self, shard: ShardId) -> Result<(), WriteBlockError> {
+        let last = self.shard.as_ref().map(|s| s.id);
+        if last.is_some_and(|l| l >= shard) || shard.0 >= self.spec.shards.get() {
+            return Err(WriteBlockError::ShardOrder { shard });
+        }
+        self.end_shard()?;
+        self.shard = Some(OpenShard {
+            id: shard,
+            builder: ShardBuilder::new(CoarseTime::new(self.spec.window)),
+            chunks_offset: self.chunks.position(),
+            last: None,
+        });
+        Ok(())
+    }
+
+    /// Adds a series of the shard begun last. Chunks should come in order of their first samples; they may overlap.
+    pub fn push_series(
+        &mut self,
+        labels: &LabelSet,
+        key: SeriesKey,
+        chunks: &[ChunkEntry<'_>],
+    ) -> Result<(), WriteBlockError> {
+        self.check(labels, key, chunks)?;
+        let Self { shard: Some(shard), chunks: file, meta, dir, .. } = self else {
+            return Err(WriteBlockError::SeriesOrder { labels: labels.to_string() });
+        };
+        let offset = file.position() - shard.chunks_offset;
+        for chunk in chunks {
+            offset_u32(chunk.bytes.len(), "the bytes of a chunk")?;
+            file.put(chunk.bytes).map_err(|e| failed(&dir.join(CHUNKS_FILE), e))?;
+            meta.samples += u64::from(chunk.samples);
+        }
+        shard.builder.push(labels, key, offset, chunks)?;
+        shard.last = Some((key, labels.clone()));
+        meta.series += 1;
+        meta.chunks += chunks.len() as u64;
+        Ok(())
+    }
+
+    /// The id of an encoded time column; equal columns have one.
+    pub fn time_column(&mut self, encoded: &[u8]) -> TimeColumnId {
+        self.columns.intern(encoded)
+    }
+
+    /// Writes what is left, syncs the files and the directory. The block's own entry in the directory above is for the caller
+    /// to sync, who also publishes the block.
+    pub fn finish(mut self) -> Result<BlockMeta, WriteBlockError> {
+        self.end_shard()?;
+        let chunks_path = self.dir.join(CHUNKS_FILE);
+        let columns_offset = self.columns.write(&mut self.chunks).map_err(|e| failed(&chunks_path, e))?;
+        self.meta.time_columns = self.columns.columns.len() as u64;
+        self.meta.chunks_bytes = self.chunks.finish(0..0).map_err(|e| failed(&chunks_path, e))?;
+        let directory = Directory {
+            spec: self.spec,
+            chunks_len: self.meta.chunks_bytes,
+            columns_offset,
+            n_columns: offset_u32(self.columns.columns.len(), "time columns")?,
+            parts: self.parts,
+        };
+        let path = self.dir.join(INDEX_FILE);
+        self.meta.index_bytes = finish_index(self.index, &directory).map_err(|e| failed(&path, e))?;
+        write_meta(&*self.fs, &self.dir.join(META_FILE), &self.meta)?;
+        self.fs.sync_dir(&self.dir).map_err(|e| failed(&self.dir, e))?;
+        Ok(self.meta)
+    }
+
+    fn check(
+        &self,
+        labels: &LabelSet,
+        key: SeriesKey,
+        chunks: &[ChunkEntry<'_>],
+    ) -> Result<(), WriteBlockError> {
+        let last = self.shard.as_ref().and_then(|s| s.last.as_ref());
+        if last.is_some_and(|(k, l)| (k, l) >= (&key, labels)) {
+            return Err(WriteBlockError::SeriesOrder { labels: labels.to_string() });
+        }
+        let window = self.spec.window;
+        let inside =
+            |c: &ChunkEntry<'_>| window.contains(c.first) && window.contains(c.last) && c.first <= c.last;
+        match chunks.iter().find(|c| !inside(c)) {
+            None => Ok(()),
+            Some(c) => {
+                let labels = labels.to_string();
+                Err(WriteBlockError::OutsideWindow { labels, first: c.first, last: c.last, window })
+            }
+        }
+    }
+
+    fn end_shard(&mut self) -> Result<(), WriteBlockError> {
+        let Some(shard) = self.shard.take() else { return Ok(()) };
+        let n_series = shard.builder.n_series();
+        if n_series == 0 {
+            return Ok(());
+        }
+        let mut part = Part { shard: shard.id, n_series, sections: [(0, 0); N_SECTIONS] };
+        for (i, bytes) in shard.builder.finish()?.iter().enumerate() {
+            part.sections[i] = (self.index.position(), bytes.len() as u64);
+            self.index.put(bytes).map_err(|e| failed(&self.dir.join(INDEX_FILE), e))?;
+        }
+        let chunks_len = self.chunks.position() - shard.chunks_offset;
+        part.sections[section::CHUNKS] = (shard.chunks_offset, chunks_len);
+        self.parts.push(part);
+        Ok(())
+    }
+}
+
+impl Columns {
+    fn intern(&mut self, encoded: &[u8]) -> TimeColumnId {
+        if let Some(&id) = self.ids.get(encoded) {
+            return id;
+        }
+        let id = TimeColumnId(self.columns.len() as u32);
+        let column: Arc<[u8]> = encoded.into();
+        self.columns.push(column.clone());
+        self.ids.insert(column, id);
+        id
+    }
+
+    /// Writes columns and table; says where the table is.
+    fn write(&self, file: &mut PagedWriter) -> io::Result<u64> {
+        let mut table = Vec::with_capacity(self.columns.len() * 12);
+        for column in &self.columns {
+            table.extend_from_slice(&file.position().to_le_bytes());
+            table.extend_from_slice(&(column.len() as u32).to_le_bytes());
+            file.put(column)?;
+        }
+        let at = file.position();
+        file.put(&table)?;
+        Ok(at)
+    }
+}
+
+fn finish_index(mut index: PagedWriter, directory: &Directory) -> io::Result<u64> {
+    let at = index.position();
+    index.put(&directory.encode())?;
+    let end = index.position();
+    index.finish(at..end)
+}
+
+fn write_meta(fs: &dyn Fs, path: &Path, meta: &BlockMeta) -> Result<(), WriteBlockError> {
+    let mut json = serde_json::to_vec_pretty(meta).expect("numbers and strings make JSON");
+    json.push(b'\n');
+    let write = || {
+        let file = fs.open(path, OpenMode::CreateNew)?;
+        file.write_all_at(&json, 0)?;
+        file.sync_data()
+    };
+    write().map_err(|e| failed(path, e))
+}
+
+fn failed(path: &Path, source: io::Error) -> WriteBlockError {
+    WriteBlockError::Io { file: path.to_owned(), source }
+}
+
+fn empty_meta(spec: &BlockSpec) -> BlockMeta {
+    BlockMeta {
+        format: FORMAT,
+        id: spec.id.to_string(),
+        tier: spec.tier,
+        level: spec.level,
+        window_start: spec.window.start.0,
+        window_ms: spec.window.len.0,
+        sources: spec.sources.iter().map(ToString::to_string).collect(),
+        seed: spec.seed.0,
+        account_label: spec.account_label.clone(),
+        shards: spec.shards.get(),
+        lsns: spec.lsns,
+        index_bytes: 0,
+        chunks_bytes: 0,
+        series: 0,
+        chunks: 0,
+        samples: 0,
+        time_columns: 0,
+    }
+}
