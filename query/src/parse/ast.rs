@@ -115,9 +115,11 @@ pub struct NumberLiteral {
 /// A string in the text of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StringLiteral {
-    /// The text between the quotes, escapes resolved. Bytes that are no UTF-8 (`"\xff"`) are U+FFFD: labels hold
-    /// none, and the other places a string can reach show it to people.
+    /// The text between the quotes, escapes resolved; bytes that are no UTF-8 (`"\xff"`) are U+FFFD.
     pub value: String,
+    /// Whether there are such bytes. Only a query that is nothing but a string has them: labels and what is done
+    /// with them are UTF-8, so that functions refuse them.
+    pub lossy: bool,
     /// Where it stands, quotes included.
     pub span: Span,
 }
@@ -323,6 +325,8 @@ pub struct Aggregate {
     pub without: bool,
     /// The labels as written: in their order, repeated ones included.
     pub grouping: Vec<String>,
+    /// Where the list of labels stands, where there is one.
+    pub grouping_span: Option<Span>,
     /// Where it stands.
     pub span: Span,
 }
@@ -449,6 +453,13 @@ pub struct VectorMatching {
     pub fill_left: Option<f64>,
     /// The value of a missing partner on the right side.
     pub fill_right: Option<f64>,
+}
+
+impl VectorMatching {
+    /// Whether a missing partner has a value.
+    pub fn fills(&self) -> bool {
+        self.fill_left.is_some() || self.fill_right.is_some()
+    }
 }
 
 impl Default for VectorMatching {

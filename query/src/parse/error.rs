@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::ast::Span;
+use super::fault::{Cause, Fault};
 use crate::error::Position;
 
 /// A mistake in the text of a query: the first one found, in the order in which the reference reports them.
@@ -44,6 +45,12 @@ impl ParseError {
     /// Line and column of the place in `query`, in bytes, both from 1.
     pub fn position(&self, query: &str) -> Position {
         Position::of(query, self.span.start as usize)
+    }
+}
+
+impl From<ParseError> for Fault {
+    fn from(error: ParseError) -> Self {
+        Self::new(error.span, error.message, Cause::Plain(error.advice))
     }
 }
 
