@@ -77,7 +77,7 @@ impl fmt::Display for ValueType {
 }
 
 /// An expression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Expr {
     /// `1.5`, or a duration used as a number of seconds (`5m`).
     Number(NumberLiteral),
@@ -211,7 +211,7 @@ pub struct MatrixSelector {
 }
 
 /// An expression evaluated at many times before the evaluation time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Subquery {
     /// What is evaluated: an instant vector.
     pub expr: Box<Expr>,
@@ -228,7 +228,7 @@ pub struct Subquery {
 }
 
 /// A function call; number and types of the arguments are as the function wants them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The function.
     pub function: &'static Function,
@@ -313,7 +313,7 @@ impl AggregateOp {
 }
 
 /// An aggregation over the series of an instant vector.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Aggregate {
     /// What is computed.
     pub op: AggregateOp,
@@ -476,7 +476,7 @@ impl Default for VectorMatching {
 }
 
 /// Two expressions joined by an operator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
@@ -509,6 +509,30 @@ impl Binary {
         links.reverse();
         (first, links)
     }
+
+    /// A copy with another left side.
+    fn with_left(&self, left: Expr) -> Self {
+        Self {
+            op: self.op,
+            lhs: Box::new(left),
+            rhs: self.rhs.clone(),
+            return_bool: self.return_bool,
+            matching: self.matching.clone(),
+            value_type: self.value_type,
+            op_span: self.op_span,
+            span: self.span,
+        }
+    }
+}
+
+impl Clone for Binary {
+    /// Clones the left chain in a loop: it may be longer than the stack.
+    fn clone(&self) -> Self {
+        let (first, links) = self.chain();
+        let (whole, inner) = links.split_last().expect("a chain ends with self");
+        let left = inner.iter().fold(first.clone(), |left, link| Expr::Binary(link.with_left(left)));
+        whole.with_left(left)
+    }
 }
 
 impl Drop for Binary {
@@ -531,7 +555,7 @@ pub enum Sign {
 }
 
 /// An expression with a sign. Of a row of signs, at most two minuses are kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Unary {
     /// The sign.
     pub sign: Sign,
@@ -542,7 +566,7 @@ pub struct Unary {
 }
 
 /// An expression in parentheses.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Paren {
     /// The expression.
     pub expr: Box<Expr>,

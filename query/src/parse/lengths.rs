@@ -74,7 +74,7 @@ impl Cursor<'_> {
     pub(super) fn offset_length(&mut self) -> Parsed<Length> {
         let wanted = Wanted { place: "offset", expected: "number, duration, step(), or range()" };
         if self.peek() == Token::LeftParen {
-            return Ok(length(self.duration_expression(wanted)?));
+            return Ok(length(closed(self.duration_expression(wanted)?)));
         }
         let sign = self.peek_span();
         let minus = self.peek() == Token::Op(BinaryOp::Sub);
@@ -84,7 +84,7 @@ impl Cursor<'_> {
         if matches!(self.peek(), Token::Op(BinaryOp::Add | BinaryOp::Sub)) {
             // A second sign begins an expression again.
             let outer = if minus { vec![Pending::Minus(sign)] } else { Vec::new() };
-            return Ok(length(self.duration_expression_behind(outer, wanted)?));
+            return Ok(length(closed(self.duration_expression_behind(outer, wanted)?)));
         }
         let operand = self.duration_operand(wanted)?;
         Ok(length(if minus { negated(operand, sign) } else { operand }))
@@ -100,7 +100,9 @@ impl Cursor<'_> {
         mut pending: Vec<Pending>,
         wanted: Wanted,
     ) -> Parsed<DurationExpr> {
-        loop {
+        // A row of operators is a tree as deep on its left side, and is walked by recursion later.
+        for operators in 0.. {
+            self.check_depth(operators)?;
             self.duration_signs(&mut pending)?;
             let mut left = self.duration_operand(wanted)?;
             let op = match self.peek() {
@@ -114,8 +116,8 @@ impl Cursor<'_> {
             self.gate_duration(left.span());
             let span = self.bump();
             pending.push(Pending::Operator(left, op, span));
-            self.check_depth(pending.len())?;
         }
+        Err(self.unexpected(wanted.place, wanted.expected))
     }
 
     /// The signs before an operand, as few as have their effect.
@@ -215,6 +217,17 @@ impl Cursor<'_> {
         }
         let span = left.span().to(right.span());
         DurationExpr::Binary { op, sides: Box::new((left, right)), span }
+    }
+}
+
+/// In parentheses, if it would read as something else behind `offset` without them.
+fn closed(expr: DurationExpr) -> DurationExpr {
+    use DurationExpr::{Call, Negated, Number, Paren};
+    let span = expr.span();
+    match &expr {
+        Number { .. } | Call { .. } | Paren { .. } => expr,
+        Negated { expr: inner, .. } if matches!(**inner, Call { .. } | Paren { .. }) => expr,
+        _ => Paren { expr: Box::new(expr), span },
     }
 }
 

@@ -1,9 +1,9 @@
 //! Parser of PromQL: from text to a typed syntax tree, or to an error that says where and what to do.
 //!
 //! The language is that of Prometheus 3.14, with everything that is behind a flag there: [`Features`] switches it.
-//! A text goes through the [`lexer`], the [`cursor`] that keeps one token of lookahead, the grammar
-//! ([`parser`], [`selector`], [`modifiers`], [`lengths`]) and the type [`check`]; a mistake of any of them becomes a
-//! [`ParseError`] with [`advice`]. Time is linear in the length of the text.
+//! A text goes through the `lexer`, the `cursor` that keeps one token of lookahead, the grammar
+//! (`parser`, `selector`, `modifiers`, `lengths`) and the type `check`; a mistake of any of them becomes a
+//! [`ParseError`] with `advice`. Time is linear in the length of the text.
 
 mod advice;
 pub mod ast;

@@ -18,7 +18,7 @@ enum Pending {
     /// A sign; binds like a multiplication.
     Sign(Sign, Span),
     /// An operator with its left side.
-    Operator(Expr, Operator),
+    Operator(Box<(Expr, Operator)>),
 }
 
 /// An operator with its modifiers.
@@ -33,7 +33,7 @@ impl Pending {
     fn precedence(&self) -> u8 {
         match self {
             Self::Sign(..) => BinaryOp::Mul.precedence(),
-            Self::Operator(_, operator) => operator.op.precedence(),
+            Self::Operator(waiting) => waiting.1.op.precedence(),
         }
     }
 
@@ -62,7 +62,7 @@ impl Cursor<'_> {
                 left = self.join(top, left);
             }
             let operator = self.operator(op)?;
-            pending.push(Pending::Operator(left, operator));
+            pending.push(Pending::Operator(Box::new((left, operator))));
             self.check_depth(pending.len())?;
         }
     }
@@ -107,7 +107,10 @@ impl Cursor<'_> {
                 let span = span.to(expr.span());
                 Expr::Unary(Unary { sign, expr: Box::new(expr), span })
             }
-            (Pending::Operator(left, operator), right) => Expr::Binary(operator.between(left, right)),
+            (Pending::Operator(waiting), right) => {
+                let (left, operator) = *waiting;
+                Expr::Binary(operator.between(left, right))
+            }
         }
     }
 
