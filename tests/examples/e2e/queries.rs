@@ -1,0 +1,56 @@
+//! What dashboards ask for. Off the places where Prometheus 2.42 and 3.14 differ: windows end between samples, and counters are
+//! far from zero.
+
+/// Asked at one time and over a range.
+pub(crate) const DASHBOARD: &[&str] = &[
+    "up",
+    "sum(up)",
+    "count by (job) (up)",
+    "rate(node_cpu_seconds_total{mode=\"idle\"}[20s])",
+    "sum by (mode) (rate(node_cpu_seconds_total[20s]))",
+    "100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[20s])))",
+    "node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes",
+    "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes",
+    "max_over_time(node_load1[20s])",
+    "min_over_time(node_memory_MemFree_bytes[20s])",
+    "avg_over_time(node_memory_MemFree_bytes[20s])",
+    "irate(node_network_receive_bytes_total[20s])",
+    "sum(increase(node_context_switches_total[20s]))",
+    "topk(2, sum by (mode) (node_cpu_seconds_total))",
+    "histogram_quantile(0.9, sum by (le) (prometheus_http_request_duration_seconds_bucket{handler=\"/metrics\"}))",
+    "rate(node_intr_total[20s])",
+    "delta(node_memory_MemFree_bytes[20s])",
+    "idelta(node_load1[20s])",
+    "deriv(node_memory_Cached_bytes[20s])",
+    "predict_linear(node_filesystem_avail_bytes[20s], 3600)",
+    "quantile_over_time(0.5, node_memory_MemFree_bytes[20s])",
+    "stddev_over_time(node_memory_Active_bytes[20s])",
+    "changes(node_memory_MemFree_bytes[20s]) + resets(node_memory_MemFree_bytes[20s])",
+    "count(count by (__name__) ({job=\"node\"}))",
+    "label_replace(up, \"host\", \"$1\", \"instance\", \"(.*):.*\")",
+    "sort_desc(sum by (job) (scrape_samples_scraped))",
+    "absent(nothing_of_the_kind)",
+    "up offset 10s",
+    "sum_over_time(up[20s:2s])",
+    "avg_over_time(rate(node_context_switches_total[10s])[10s:2s])",
+    "node_cpu_seconds_total{mode!~\"idle|iowait\"} and on (cpu) node_cpu_seconds_total{mode=\"idle\"} > 1",
+    "process_resident_memory_bytes{job=\"prometheus\"} > bool 1e6",
+    "sum by (job) (scrape_duration_seconds) / on (job) group_left () count by (job) (up)",
+    "up or node_load1",
+    "{__name__=~\"node_load.*\"} unless node_load5",
+    "time() - process_start_time_seconds",
+    "round(clamp_max(node_load1, 0.5), 0.01)",
+    "count_values(\"value\", up)",
+    "quantile(0.9, node_cpu_seconds_total)",
+    "bottomk(1, sum by (cpu) (node_cpu_seconds_total))",
+];
+
+/// Asked for without a time: all that is stored.
+pub(crate) const LABELS: &[&str] = &[
+    "labels",
+    "label/job/values",
+    "label/__name__/values?match[]={job=\"node\"}",
+    "label/mode/values",
+    "series?match[]=up",
+    "series?match[]=node_cpu_seconds_total&match[]={__name__=~\"node_load.*\"}",
+];
