@@ -51,59 +51,69 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Result<(), Corruption> {
     cursor.skip(len)
 }
 
-/// Adds a list to `out`; ids from `limit` on are damage.
-pub(super) fn take(cursor: &mut Cursor<'_>, limit: u32, out: &mut Bitmap) -> Result<(), Corruption> {
-    let len = cursor.varint()?;
-    let body = cursor.bytes(len)?;
-    decode(body, limit, out).map_err(|(expected, found)| cursor.corruption(expected, found))
+/// The union of lists. Short ones are gathered and sorted first: adding them to a bitmap one by one, each at its place,
+/// takes many times as long.
+#[derive(Default)]
+pub(super) struct Union {
+    ids: Vec<u32>,
+    bitmap: Bitmap,
+}
+
+impl Union {
+    /// Adds a list; ids from `limit` on are damage.
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, limit: u32) -> Result<(), Corruption> {
+        let len = cursor.varint()?;
+        let body = cursor.bytes(len)?;
+        self.decode(body, limit).map_err(|(expected, found)| cursor.corruption(expected, found))
+    }
+
+    /// Adds the union to `out`.
+    pub(super) fn add_to(mut self, out: &mut Bitmap) {
+        self.ids.sort_unstable();
+        self.bitmap.or_inplace(&Bitmap::of(&self.ids));
+        if out.is_empty() {
+            *out = self.bitmap;
+        } else {
+            out.or_inplace(&self.bitmap);
+        }
+    }
+
+    fn decode(&mut self, body: &[u8], limit: u32) -> Result<(), Mismatch> {
+        match body.split_first() {
+            Some((&DIFFERENCES, rest)) => self.decode_differences(rest, limit),
+            Some((&ROARING, rest)) => self.decode_roaring(rest, limit),
+            first => Err(("a list of kind 0 or 1".to_owned(), format!("{:?}", first.map(|(kind, _)| kind)))),
+        }
+    }
+
+    fn decode_roaring(&mut self, rest: &[u8], limit: u32) -> Result<(), Mismatch> {
+        let bitmap = Bitmap::try_deserialize::<Portable>(rest)
+            .ok_or_else(|| ("a roaring bitmap".to_owned(), format!("{} other bytes", rest.len())))?;
+        match bitmap.maximum() {
+            Some(id) if id >= limit => return Err(beyond(limit, u64::from(id))),
+            _ if self.bitmap.is_empty() => self.bitmap = bitmap,
+            _ => self.bitmap.or_inplace(&bitmap),
+        }
+        Ok(())
+    }
+
+    fn decode_differences(&mut self, mut rest: &[u8], limit: u32) -> Result<(), Mismatch> {
+        let cut = || ("a list of differences".to_owned(), "its end".to_owned());
+        let n = varint::take(&mut rest).ok_or_else(cut)?;
+        let mut next = 0u64;
+        for _ in 0..n {
+            let id = next.saturating_add(varint::take(&mut rest).ok_or_else(cut)?);
+            if id >= u64::from(limit) {
+                return Err(beyond(limit, id));
+            }
+            self.ids.push(id as u32);
+            next = id + 1;
+        }
+        Ok(())
+    }
 }
 
 type Mismatch = (String, String);
-
-fn decode(body: &[u8], limit: u32, out: &mut Bitmap) -> Result<(), Mismatch> {
-    match body.split_first() {
-        Some((&DIFFERENCES, rest)) => decode_differences(rest, limit, out),
-        Some((&ROARING, rest)) => {
-            let bitmap = Bitmap::try_deserialize::<Portable>(rest)
-                .ok_or_else(|| ("a roaring bitmap".to_owned(), format!("{} other bytes", rest.len())))?;
-            match bitmap.maximum() {
-                Some(id) if id >= limit => Err(beyond(limit, u64::from(id))),
-                _ if out.is_empty() => {
-                    *out = bitmap;
-                    Ok(())
-                }
-                _ => {
-                    out.or_inplace(&bitmap);
-                    Ok(())
-                }
-            }
-        }
-        first => Err(("a list of kind 0 or 1".to_owned(), format!("{:?}", first.map(|(kind, _)| kind)))),
-    }
-}
-
-fn decode_differences(mut rest: &[u8], limit: u32, out: &mut Bitmap) -> Result<(), Mismatch> {
-    let cut = || ("a list of differences".to_owned(), "its end".to_owned());
-    let n = varint::take(&mut rest).ok_or_else(cut)?;
-    let mut ids = [0; 64];
-    let mut filled = 0;
-    let mut next = 0u64;
-    for _ in 0..n {
-        let id = next.saturating_add(varint::take(&mut rest).ok_or_else(cut)?);
-        if id >= u64::from(limit) {
-            return Err(beyond(limit, id));
-        }
-        ids[filled] = id as u32;
-        filled += 1;
-        if filled == ids.len() {
-            out.add_many(&ids);
-            filled = 0;
-        }
-        next = id + 1;
-    }
-    out.add_many(&ids[..filled]);
-    Ok(())
-}
 
 fn beyond(limit: u32, id: u64) -> Mismatch {
     (format!("series below {limit}"), id.to_string())
@@ -120,6 +130,13 @@ mod tests {
         varint::take_bytes(&mut &out[..]).unwrap().to_vec()
     }
 
+    fn decode(body: &[u8], limit: u32) -> Result<Vec<u32>, Mismatch> {
+        let (mut union, mut out) = (Union::default(), Bitmap::new());
+        union.decode(body, limit)?;
+        union.add_to(&mut out);
+        Ok(out.to_vec())
+    }
+
     #[test]
     fn golden() {
         assert_eq!(body_of(&[]), [0, 0]);
@@ -130,36 +147,41 @@ mod tests {
 
     #[test]
     fn ids_beyond_the_shard_are_damage() {
-        let check = |ids: &[u32], limit| {
-            let mut out = Bitmap::new();
-            decode(&body_of(ids), limit, &mut out).map(|()| out.to_vec())
-        };
+        let check = |ids: &[u32], limit| decode(&body_of(ids), limit);
         assert_eq!(check(&[1, 2], 3), Ok(vec![1, 2]));
         assert_eq!(check(&[1, 3], 3), Err(("series below 3".into(), "3".into())));
         assert_eq!(
             check(&(0..5000).collect::<Vec<_>>(), 4999),
             Err(("series below 4999".into(), "4999".into()))
         );
-        assert!(decode(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0], 9, &mut Bitmap::new()).is_err());
-        assert!(decode(&[7], 9, &mut Bitmap::new()).is_err());
-        assert!(decode(&[], 9, &mut Bitmap::new()).is_err());
+        assert!(decode(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0], 9).is_err());
+        assert!(decode(&[7], 9).is_err());
+        assert!(decode(&[], 9).is_err());
     }
 
     proptest! {
         #[test]
         fn round_trip(ids in proptest::collection::btree_set(0u32..100_000, 0..6000)) {
             let ids: Vec<u32> = ids.into_iter().collect();
-            let mut out = Bitmap::new();
-            decode(&body_of(&ids), 100_000, &mut out).unwrap();
-            prop_assert_eq!(out.to_vec(), ids);
+            prop_assert_eq!(decode(&body_of(&ids), 100_000).unwrap(), ids);
+        }
+
+        #[test]
+        fn unions_hold_every_list(lists in proptest::collection::vec(
+            proptest::collection::btree_set(0u32..10_000, 0..300), 0..6,
+        )) {
+            let (mut union, mut out) = (Union::default(), Bitmap::of(&[77]));
+            lists.iter().for_each(|l| union.decode(&body_of(&l.iter().copied().collect::<Vec<_>>()), 10_000).unwrap());
+            union.add_to(&mut out);
+            let want: std::collections::BTreeSet<u32> = lists.into_iter().flatten().chain([77]).collect();
+            prop_assert_eq!(out.to_vec(), want.into_iter().collect::<Vec<_>>());
         }
 
         #[test]
         fn arbitrary_bytes_do_not_panic(kind in 0u8..2, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
-            let mut out = Bitmap::new();
-            if decode(&bytes, 1000, &mut out).is_ok() {
-                prop_assert!(out.maximum().is_none_or(|m| m < 1000));
+            if let Ok(ids) = decode(&bytes, 1000) {
+                prop_assert!(ids.iter().all(|&id| id < 1000));
             }
         }
 
@@ -168,9 +190,8 @@ mod tests {
             let mut body = roaring(&ids);
             let at = at % body.len();
             body[at] ^= mask;
-            let mut out = Bitmap::new();
-            if decode(&body, 200_000, &mut out).is_ok() {
-                prop_assert!(out.iter().all(|id| id < 200_000));
+            if let Ok(ids) = decode(&body, 200_000) {
+                prop_assert!(ids.iter().all(|&id| id < 200_000));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::dictionary::{Dictionary, RESTART, restarts_len};
 use super::error::Corruption;
-use super::lists;
+use super::lists::{self, Union};
 use super::section::{Cursor, Section};
 use crate::index::{Bitmap, NameId, ValueId};
 use crate::model::varint;
@@ -62,17 +62,23 @@ pub(super) struct NameParts<'a> {
 impl NameParts<'_> {
     /// Adds all series that have the name to `out`.
     pub(super) fn having(&self, n_series: u32, out: &mut Bitmap) -> Result<(), Corruption> {
-        lists::take(&mut self.postings.cursor(0), n_series, out)
+        let mut union = Union::default();
+        union.take(&mut self.postings.cursor(0), n_series)?;
+        union.add_to(out);
+        Ok(())
     }
 
-    /// Adds the series that have a value to `out`.
+    /// Adds the series that have one of `values` to `out`.
     pub(super) fn series_of(
         &self,
-        value: ValueId,
+        values: &[ValueId],
         n_series: u32,
         out: &mut Bitmap,
     ) -> Result<(), Corruption> {
-        lists::take(&mut self.list(value)?, n_series, out)
+        let mut union = Union::default();
+        values.iter().try_for_each(|&v| union.take(&mut self.list(v)?, n_series))?;
+        union.add_to(out);
+        Ok(())
     }
 
     fn list(&self, value: ValueId) -> Result<Cursor<'_>, Corruption> {

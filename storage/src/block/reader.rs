@@ -286,8 +286,7 @@ impl LabelIndex for BlockShard<'_> {
     }
 
     fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Corruption> {
-        let parts = self.label_names().parts(name)?;
-        values.iter().try_for_each(|&v| parts.series_of(v, self.part.n_series, out))
+        self.label_names().parts(name)?.series_of(values, self.part.n_series, out)
     }
 
     fn having(&self, name: NameId, out: &mut Bitmap) -> Result<(), Corruption> {

@@ -250,6 +250,13 @@ fn series_are_read_in_any_order() {
             let id = shard.name_id("id").unwrap().unwrap();
             let value = reader.value_id(ordinal, id).unwrap().unwrap();
             assert_eq!(Some(&*shard.with_value(id, value, str::to_owned).unwrap()), want.labels.get("id"));
+            assert_eq!(
+                reader.with_label(ordinal, id, str::to_owned).unwrap().as_deref(),
+                want.labels.get("id")
+            );
+            let le =
+                shard.name_id("le").unwrap().map(|le| reader.with_label(ordinal, le, str::to_owned).unwrap());
+            assert_eq!(le.flatten().as_deref(), want.labels.get("le"));
         }
         assert!(reader.labels(n).is_err() && reader.key(n).is_err() && reader.chunk_refs(u32::MAX).is_err());
     }
