@@ -36,6 +36,9 @@ pub use series::SeriesReader;
 pub use spec::{BlockMeta, BlockSpec, Tier};
 pub use writer::{BlockWriter, ChunkEntry};
 
+#[cfg(test)]
+use writer::unpaced;
+
 /// The names of a block's files.
 pub const INDEX_FILE: &str = "index";
 /// The file with the chunks.

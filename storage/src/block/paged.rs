@@ -2,7 +2,7 @@
 //! "Pages", is the layout.
 
 use super::error::{Corruption, OpenBlockError};
-use crate::io::{File, Fs, OpenMode, Region};
+use crate::io::{Fs, Pace, PacedWriter, Region};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,26 +18,18 @@ const CHECKSUM_LEN: u64 = 4;
 const VERSION: u32 = 1;
 const END_MAGIC: &[u8; 8] = b"CRDLPEND";
 
-/// How much is written at once, and how much may be unsynced: more of it in one sync was seen to stall the log's.
-const WRITE_BYTES: usize = 256 << 10;
-const SYNC_BYTES: u64 = 8 << 20;
-
-/// Writes a paged file front to back.
+/// Writes a paged file front to back, in steps and at a pace that leave the log's syncs alone.
 pub(super) struct PagedWriter {
-    file: Arc<dyn File>,
-    /// Not yet written.
-    pending: Vec<u8>,
-    written: u64,
-    synced: u64,
+    file: PacedWriter,
     checksums: Vec<u32>,
     /// Checksum of the page that is being filled.
     page: u32,
 }
 
 impl PagedWriter {
-    pub(super) fn create(fs: &dyn Fs, path: &Path, magic: &[u8; 8]) -> io::Result<Self> {
-        let file = fs.open(path, OpenMode::CreateNew)?;
-        let mut w = Self { file, pending: Vec::new(), written: 0, synced: 0, checksums: Vec::new(), page: 0 };
+    pub(super) fn create(fs: &dyn Fs, path: &Path, magic: &[u8; 8], pace: &Arc<Pace>) -> io::Result<Self> {
+        let file = PacedWriter::create(fs, path, pace)?;
+        let mut w = Self { file, checksums: Vec::new(), page: 0 };
         w.put(magic)?;
         w.put(&VERSION.to_le_bytes())?;
         w.put(&[0; 4])?;
@@ -46,7 +38,7 @@ impl PagedWriter {
 
     /// Where the next byte goes.
     pub(super) fn position(&self) -> u64 {
-        self.written + self.pending.len() as u64
+        self.file.position()
     }
 
     pub(super) fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -54,13 +46,13 @@ impl PagedWriter {
             let room = (PAGE_LEN - self.position() % PAGE_LEN) as usize;
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.page = crc32c::crc32c_append(self.page, now);
-            self.pending.extend_from_slice(now);
+            self.file.put(now)?;
             if now.len() == room {
                 self.checksums.push(std::mem::take(&mut self.page));
             }
             bytes = later;
         }
-        if self.pending.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
     /// Ends the payload, syncs, and says how long the file is.
@@ -70,24 +62,10 @@ impl PagedWriter {
             self.checksums.push(self.page);
         }
         for c in &self.checksums {
-            self.pending.extend_from_slice(&c.to_le_bytes());
+            self.file.put(&c.to_le_bytes())?;
         }
-        let trailer = Trailer { payload_len, directory };
-        self.pending.extend_from_slice(&trailer.encode());
-        self.flush()?;
-        self.file.sync_data()?;
-        Ok(self.written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.pending, self.written)?;
-        self.written += self.pending.len() as u64;
-        self.pending.clear();
-        if self.written - self.synced >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.synced = self.written;
-        }
-        Ok(())
+        self.file.put(&Trailer { payload_len, directory }.encode())?;
+        self.file.finish()
     }
 }
 
@@ -247,12 +225,13 @@ fn check_header(bytes: &[u8], path: &Path, magic: &[u8; 8]) -> Result<(), OpenBl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::SimFs;
+    use crate::block::unpaced;
+    use crate::io::{OpenMode, SimFs};
 
     const MAGIC: &[u8; 8] = b"CRDLTEST";
 
     fn write(fs: &SimFs, payload: &[u8]) -> u64 {
-        let mut w = PagedWriter::create(fs, Path::new("f"), MAGIC).unwrap();
+        let mut w = PagedWriter::create(fs, Path::new("f"), MAGIC, &unpaced()).unwrap();
         for piece in payload.chunks(10_007) {
             w.put(piece).unwrap();
         }

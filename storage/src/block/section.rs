@@ -168,13 +168,14 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::*;
     use crate::block::paged::PagedWriter;
+    use crate::block::unpaced;
     use crate::io::SimFs;
     use std::path::Path;
 
     fn with_file(payload: &[u8], damage: Option<u64>, check: impl FnOnce(&PagedFile)) {
         let fs = SimFs::new(1);
         let path = Path::new("f");
-        let mut w = PagedWriter::create(&fs, path, b"CRDLTEST").unwrap();
+        let mut w = PagedWriter::create(&fs, path, b"CRDLTEST", &unpaced()).unwrap();
         w.put(payload).unwrap();
         let len = w.finish(0..0).unwrap();
         if let Some(at) = damage {

@@ -1,8 +1,12 @@
 //! What a block is, as its writer, the manifest and `meta.json` say it.
 
+use super::META_FILE;
+use super::error::{Corruption, OpenBlockError};
+use crate::io::{Fs, OpenMode};
 use crate::model::{BlockId, HashSeed, ShardCount, Window};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
 
 /// The resolution of a block's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,4 +115,19 @@ pub struct BlockMeta {
     pub samples: u64,
     /// How many time columns.
     pub time_columns: u64,
+}
+
+impl BlockMeta {
+    /// Reads the `meta.json` of the block in `dir`: for repair and inspection, where no manifest tells the lengths.
+    pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Self, OpenBlockError> {
+        let path = dir.join(META_FILE);
+        let json = fs
+            .open(&path, OpenMode::Read)
+            .and_then(|file| file.read_all())
+            .map_err(|source| OpenBlockError::Io { file: path.clone(), source })?;
+        serde_json::from_slice(&json).map_err(|e| {
+            let expected = "the facts of a block as JSON".to_owned();
+            Corruption { file: path, offset: 0, expected, found: e.to_string() }.into()
+        })
+    }
 }

@@ -169,7 +169,13 @@ fn golden() {
     assert_eq!(&chunks[..want.len()], want);
     let json = String::from_utf8(read_file(&*fs, META_FILE)).unwrap();
     assert!(json.contains(r#""id": "0000000000010001""#) && json.contains(r#""tier": "raw""#), "{json}");
-    assert_eq!(serde_json::from_str::<BlockMeta>(&json).unwrap(), meta);
+    assert_eq!(BlockMeta::read(&*fs, Path::new(DIR)).unwrap(), meta);
+    assert!(
+        BlockMeta::read(&*fs, Path::new("elsewhere"))
+            .unwrap_err()
+            .to_string()
+            .contains("elsewhere/meta.json")
+    );
 }
 
 /// Reads everything that can be read and says what was found; damage ends only what it is in.
@@ -281,6 +287,25 @@ proptest! {
                 prop_assert_eq!(shard.select(&matchers).unwrap().to_vec(), model.collect::<Vec<u32>>(), "{:?}", matchers);
             }
         }
+    }
+}
+
+#[test]
+fn keys_come_back_whatever_the_number_of_ranks_and_runs() {
+    for ranks in [1, 256, 257, 700] {
+        let labels = |i: usize| {
+            let (metric, le) = (format!("m{}", i % 90), (i % ranks).to_string());
+            set(&[
+                ("__name__", &metric),
+                ("account", &(i % 13).to_string()),
+                ("le", &le),
+                ("i", &i.to_string()),
+            ])
+        };
+        let shards = by_shard((0..800).map(|i| series(labels(i), vec![])).collect());
+        let fs = sim();
+        let block = open(&*fs, &write(&fs, &shards)).unwrap();
+        assert_eq!(read_all(&block).unwrap(), shards, "{ranks} ranks");
     }
 }
 

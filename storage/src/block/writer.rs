@@ -8,7 +8,7 @@ use super::shard_builder::{ShardBuilder, offset_u32};
 use super::spec::{BlockMeta, BlockSpec};
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, FORMAT, INDEX_FILE, INDEX_MAGIC, META_FILE};
 use crate::codec::TimeColumnId;
-use crate::io::{Fs, OpenMode};
+use crate::io::{Fs, OpenMode, Pace, SystemClock};
 use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
 use std::collections::HashMap;
 use std::io;
@@ -61,12 +61,22 @@ struct Columns {
 }
 
 impl BlockWriter {
-    /// Starts a block in `dir`, which is created and must have neither an index nor chunks.
+    /// Starts a block in `dir`, which is created and must have neither an index nor chunks. Writes as fast as the disk goes.
     pub fn create(fs: Arc<dyn Fs>, dir: &Path, spec: BlockSpec) -> Result<Self, WriteBlockError> {
+        Self::create_paced(fs, dir, spec, &unpaced())
+    }
+
+    /// As [`BlockWriter::create`], at the pace that all large files beside a log share.
+    pub fn create_paced(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        spec: BlockSpec,
+        pace: &Arc<Pace>,
+    ) -> Result<Self, WriteBlockError> {
         fs.create_dir_all(dir).map_err(|e| failed(dir, e))?;
         let open = |name: &str, magic| {
             let path = dir.join(name);
-            PagedWriter::create(&*fs, &path, magic).map_err(|e| failed(&path, e))
+            PagedWriter::create(&*fs, &path, magic, pace).map_err(|e| failed(&path, e))
         };
         let (index, chunks) = (open(INDEX_FILE, INDEX_MAGIC)?, open(CHUNKS_FILE, CHUNKS_MAGIC)?);
         let meta = empty_meta(&spec);
@@ -215,6 +225,11 @@ impl Columns {
         file.put(&table)?;
         Ok(at)
     }
+}
+
+/// No pace at all.
+pub(super) fn unpaced() -> Arc<Pace> {
+    Arc::new(Pace::new(Arc::new(SystemClock::default()), u64::MAX))
 }
 
 fn finish_index(mut index: PagedWriter, directory: &Directory) -> io::Result<u64> {
