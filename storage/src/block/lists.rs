@@ -9,7 +9,7 @@ use croaring::Portable;
 const DIFFERENCES: u8 = 0;
 const ROARING: u8 = 1;
 
-/// Differences are decoded one by one, at about a nanosecond each; beyond this many a bitmap is read sooner.
+/// Differences are decoded one by one and bitmaps by container: a bound on the work that saving a few bytes may cost.
 const DIFFERENCES_MAX: usize = 4096;
 
 /// Appends a list of ascending ids.

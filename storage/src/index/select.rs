@@ -13,7 +13,7 @@ use super::{Bitmap, LabelIndex, Matcher, NameId, SCAN_VALUES, ValueId, Values};
 use std::collections::BTreeSet;
 
 /// A dictionary is walked unless it is this many times longer than the list of series left; then their own values are
-/// looked up instead. One look-up costs about as much as reading that many values in a row.
+/// looked up instead. An estimate: a look-up in a block reads a row and, for each distinct value, up to 16 entries.
 const LOOKUP_COST: u64 = 16;
 
 /// The series that all `matchers` accept.
