@@ -1,11 +1,15 @@
 //! PromQL: parser, evaluator and results.
 
+mod engine;
 mod error;
+mod eval;
 mod options;
 pub mod parse;
+mod plan;
 pub mod source;
 mod value;
 
+pub use engine::{Engine, EngineOptions};
 pub use error::{Position, QueryError};
 pub use options::{CancelToken, Limits, QueryOptions};
 pub use value::{MatrixSeries, Output, QueryStats, Value, VectorSample};

@@ -1,0 +1,182 @@
+//! The engine: from a query's text to its result, within bounds.
+
+use crate::eval::{Budget, Counters, Evaluator, Grid, Notes, Pool, Rows, Watch, drop_names};
+use crate::parse::{Features, ParseLimits, ValueType, parse_within};
+use crate::plan::{Op, Plan, QuerySpan, lower};
+use crate::source::Source;
+use crate::{Limits, Output, QueryError, QueryOptions, QueryStats, Value};
+use cardinal_storage::model::{DurationMs, TimestampMs};
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::thread::available_parallelism;
+use std::time::Instant;
+
+/// How an engine evaluates.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// The bounds of every query.
+    pub limits: Limits,
+    /// Which parts of the language are understood.
+    pub features: Features,
+    /// Whether metric names stay until the very end, so that functions of series with different names do not
+    /// collide, and `label_replace` still sees them. Off by default, as in a stock Prometheus.
+    pub delayed_name_removal: bool,
+    /// The step of subqueries that name none: 1m.
+    pub subquery_step: DurationMs,
+    /// How many threads may work on queries, one per query apart; by default three quarters of the processors, so
+    /// that ingest keeps its share.
+    pub threads: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            limits: Limits::default(),
+            features: Features::default(),
+            delayed_name_removal: false,
+            subquery_step: DurationMs::mins(1),
+            threads: (processors * 3).div_ceil(4),
+        }
+    }
+}
+
+/// Evaluates queries; shared by all of them.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    pool: Pool,
+}
+
+impl Engine {
+    /// An engine without any thread running: queries start theirs.
+    pub fn new(options: EngineOptions) -> Self {
+        Self { options, pool: Pool::new(options.threads) }
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Evaluates `query` at one time. Blocks; runs on the calling thread and, where the series are many, on threads
+    /// of the pool.
+    pub fn instant(
+        &self,
+        source: &dyn Source,
+        query: &str,
+        at: TimestampMs,
+        options: &QueryOptions,
+    ) -> Result<Output, QueryError> {
+        let span = self.span(at, at, DurationMs(0));
+        self.run(source, query, span, Grid::instant(at), options)
+    }
+
+    /// Evaluates `query` at `start` and every `step` (positive) after it up to `end`. The result is a matrix, sorted
+    /// by labels. Blocks, as [`Engine::instant`] does.
+    pub fn range(
+        &self,
+        source: &dyn Source,
+        query: &str,
+        start: TimestampMs,
+        end: TimestampMs,
+        step: DurationMs,
+        options: &QueryOptions,
+    ) -> Result<Output, QueryError> {
+        if step.0 <= 0 {
+            return Err(QueryError::BadRequest("the step of a range query must be greater than 0".into()));
+        }
+        let grid = Grid::range(start, end, step, self.options.limits.samples_max)?;
+        self.run(source, query, self.span(start, end, step), grid, options)
+    }
+
+    fn span(&self, start: TimestampMs, end: TimestampMs, step: DurationMs) -> QuerySpan {
+        QuerySpan { start, end, step, subquery_step: self.options.subquery_step }
+    }
+
+    fn run(
+        &self,
+        source: &dyn Source,
+        query: &str,
+        span: QuerySpan,
+        grid: Grid,
+        options: &QueryOptions,
+    ) -> Result<Output, QueryError> {
+        let began = Instant::now();
+        let range = span.step.0 > 0;
+        let plan = self.plan(query, span, range)?;
+        let limits = &self.options.limits;
+        let timeout = options.timeout.map_or(limits.timeout, |t| t.min(limits.timeout));
+        let evaluator = Evaluator {
+            plan: &plan,
+            query,
+            source,
+            lookback: options.lookback.unwrap_or(limits.lookback),
+            delayed: self.options.delayed_name_removal,
+            budget: Budget::new(limits.samples_max),
+            watch: Watch::new(began.checked_add(timeout), options.cancel.clone()),
+            pool: &self.pool,
+            notes: Mutex::new(Notes::default()),
+            counters: Counters::default(),
+        };
+        let mut stats = QueryStats { prepare: began.elapsed(), ..QueryStats::default() };
+        let evaluating = Instant::now();
+        let mut value = if range { as_matrix(&evaluator, &grid)? } else { at_once(&evaluator, &grid)? };
+        stats.eval = evaluating.elapsed();
+        let sorting = Instant::now();
+        if let Value::Matrix(series) = &mut value {
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        stats.sort = sorting.elapsed();
+        evaluator.counters.fill(&mut stats);
+        stats.samples_peak = evaluator.budget.peak();
+        let notes = evaluator.notes.into_inner().expect("all workers have ended without a panic");
+        let (warnings, infos) = notes.texts(query);
+        Ok(Output { value, warnings, infos, stats })
+    }
+
+    fn plan(&self, query: &str, span: QuerySpan, range: bool) -> Result<Plan, QueryError> {
+        let limits =
+            ParseLimits { query_bytes_max: self.options.limits.query_bytes_max, ..ParseLimits::default() };
+        let expr = parse_within(query, &self.options.features, &limits)
+            .map_err(|e| QueryError::Parse { position: e.position(query), message: e.to_string() })?;
+        let value_type = expr.value_type();
+        if range && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+            return Err(QueryError::BadRequest(format!(
+                "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+                value_type.documented()
+            )));
+        }
+        lower(&expr, query, span)
+    }
+}
+
+/// The result of an instant query.
+fn at_once(evaluator: &Evaluator<'_>, grid: &Grid) -> Result<Value, QueryError> {
+    let plan = evaluator.plan;
+    let t = grid.start;
+    match (&plan.node(plan.root).op, plan.value_type) {
+        (Op::Text(s), _) => Ok(Value::String { t, s: s.clone() }),
+        (Op::Windows(windows), _) => Ok(Value::Matrix(evaluator.matrix(windows, grid)?)),
+        (_, ValueType::Scalar) => {
+            let v = evaluator.scalar(plan.root, grid)?.first().copied().unwrap_or(f64::NAN);
+            Ok(Value::Scalar { t, v })
+        }
+        _ => Ok(Value::Vector(vector(evaluator, grid)?.into_vector(t))),
+    }
+}
+
+/// The result of a range query.
+fn as_matrix(evaluator: &Evaluator<'_>, grid: &Grid) -> Result<Value, QueryError> {
+    let plan = evaluator.plan;
+    let rows = match plan.value_type {
+        ValueType::Scalar => evaluator.vector_of(plan.root, grid)?,
+        _ => vector(evaluator, grid)?,
+    };
+    Ok(Value::Matrix(rows.into_matrix(grid)))
+}
+
+fn vector(evaluator: &Evaluator<'_>, grid: &Grid) -> Result<Rows, QueryError> {
+    let rows = evaluator.vector(evaluator.plan.root, grid)?;
+    if evaluator.delayed { drop_names(rows, &evaluator.budget) } else { Ok(rows) }
+}

@@ -1,0 +1,142 @@
+//! `limitk` and `limit_ratio`: a few series of each group, whatever their values.
+
+use super::{Job, extent, group_of};
+use crate::QueryError;
+use crate::eval::Evaluator;
+use crate::eval::rows::{RowBuf, RowLabels, Rows};
+use crate::eval::stream::{Series, Sink};
+use crate::parse::Span;
+use crate::source::Grouping;
+use cardinal_storage::model::{HashSeed, LabelSet};
+use std::collections::HashMap;
+
+impl<'q> Evaluator<'q> {
+    /// The first `k` series of each group at each step.
+    pub(super) fn limit(&self, job: &Job<'_, 'q>, span: Span) -> Result<Rows, QueryError> {
+        let Some(sizes) = self.sizes(job.param, span)? else { return Ok(self.rows(job.grid)) };
+        let parts = self.drain(job.input, || First {
+            grouping: job.grouping,
+            sizes: &sizes,
+            labels: Vec::new(),
+            counts: Vec::new(),
+            groups: Vec::new(),
+            rows: self.rows(job.grid),
+            kept: RowBuf::new(sizes.len()),
+        })?;
+        // Each part has kept as many as may be wanted; of all of them, the first are.
+        let mut taken: HashMap<LabelSet, Vec<usize>> = HashMap::new();
+        let mut rows = self.rows(job.grid);
+        let mut row = RowBuf::new(sizes.len());
+        for part in parts {
+            for i in 0..part.rows.len() {
+                part.rows.load(i, &mut row);
+                let group = &part.labels[part.groups[i]].labels;
+                let counts = match taken.get_mut(group) {
+                    Some(counts) => counts,
+                    None => taken.entry(group.clone()).or_insert_with(|| vec![0; sizes.len()]),
+                };
+                take_first(&mut row, counts, &sizes);
+                rows.push(part.rows.labels(i).clone(), &row)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The series whose labels hash to below the ratio, or, of a negative ratio, all the others.
+    pub(super) fn limit_ratio(&self, job: &Job<'_, 'q>, span: Span) -> Result<Rows, QueryError> {
+        let (low, high) = extent(job.param);
+        if job.param.iter().any(|r| r.is_nan()) {
+            return Err(self.error(span, "Ratio value is NaN"));
+        }
+        if low == 0.0 && high == 0.0 {
+            return Ok(self.rows(job.grid));
+        }
+        if high > 1.0 {
+            self.note(|n| n.invalid_ratio(high, 1.0, span));
+        }
+        if low < -1.0 {
+            self.note(|n| n.invalid_ratio(low, -1.0, span));
+        }
+        let make =
+            || Sampled { ratios: job.param, rows: self.rows(job.grid), kept: RowBuf::new(job.grid.count) };
+        let parts = self.drain(job.input, make)?;
+        let mut rows = self.rows(job.grid);
+        parts.into_iter().for_each(|p| rows.append(p.rows));
+        Ok(rows)
+    }
+}
+
+/// Removes the values of `row` at steps that have their fill; counts the others.
+fn take_first(row: &mut RowBuf, counts: &mut [usize], sizes: &[usize]) {
+    row.filter_map(|step, v| {
+        let more = counts[step] < sizes[step];
+        counts[step] += usize::from(more);
+        more.then_some(v)
+    });
+}
+
+/// The first series of each group of one part.
+struct First<'a> {
+    grouping: &'a Grouping,
+    sizes: &'a [usize],
+    labels: Vec<RowLabels>,
+    /// How many are kept, by group and step.
+    counts: Vec<usize>,
+    /// The group of each row.
+    groups: Vec<usize>,
+    rows: Rows,
+    kept: RowBuf,
+}
+
+impl Sink for First<'_> {
+    fn take(&mut self, series: &mut dyn Series, row: &RowBuf) -> Result<(), QueryError> {
+        let steps = self.sizes.len();
+        let group = group_of(series, self.grouping, &mut self.labels)?;
+        self.counts.resize(self.labels.len() * steps, 0);
+        self.kept.clone_from(row);
+        take_first(&mut self.kept, &mut self.counts[group * steps..][..steps], self.sizes);
+        if !self.kept.is_empty() {
+            self.rows.push(series.labels()?, &self.kept)?;
+            self.groups.push(group);
+        }
+        Ok(())
+    }
+}
+
+/// The series of one part that the ratio takes.
+struct Sampled<'a> {
+    ratios: &'a [f64],
+    rows: Rows,
+    kept: RowBuf,
+}
+
+impl Sink for Sampled<'_> {
+    fn take(&mut self, series: &mut dyn Series, row: &RowBuf) -> Result<(), QueryError> {
+        let labels = series.labels()?;
+        let hash = labels.labels.fingerprint(HashSeed(0)).0 as u64;
+        let share = hash as f64 / u64::MAX as f64;
+        self.kept.clone_from(row);
+        self.kept.filter_map(|step, v| takes(self.ratios[step], share).then_some(v));
+        self.rows.push(labels, &self.kept)
+    }
+}
+
+/// Whether a series that lies at `share` of all hashes is taken. A ratio and the complement of its opposite take
+/// every series exactly once.
+fn takes(ratio: f64, share: f64) -> bool {
+    let ratio = ratio.clamp(-1.0, 1.0);
+    if ratio >= 0.0 { share < ratio } else { share >= 1.0 + ratio }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_and_its_complement_are_everything() {
+        for share in [0.0, 0.2999, 0.3001, 0.9999] {
+            assert_ne!(takes(0.3, share), takes(-0.7, share), "{share}");
+            assert!(takes(1.0, share) && takes(-1.0, share) && takes(5.0, share) && !takes(0.0, share));
+        }
+    }
+}

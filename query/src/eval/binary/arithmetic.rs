@@ -1,0 +1,264 @@
+//! Arithmetic and comparison between vectors: rows with equal signatures, one with one or many with one.
+//!
+//! One side is the "one" side: of its rows with a signature, at most one may have a value at a step. The other is
+//! the "many" side, also where both are one. `group_right` puts the "one" side on the left.
+
+use super::Operation;
+use super::matching::{Pairing, pair, signature};
+use crate::QueryError;
+use crate::eval::Evaluator;
+use crate::eval::labels::{braced, filtered, grouped, is_metadata, with};
+use crate::eval::math;
+use crate::eval::rows::{RowBuf, RowLabels, Rows};
+use crate::parse::ast::{BinaryOp, Cardinality};
+use crate::source::Grouping;
+use cardinal_storage::model::LabelSet;
+use std::collections::HashMap;
+
+impl Evaluator<'_> {
+    /// Applies an operator to all pairs of rows.
+    pub(super) fn arithmetic(
+        &self,
+        call: &Operation<'_>,
+        left: Rows,
+        right: Rows,
+    ) -> Result<Rows, QueryError> {
+        let steps = left.steps();
+        let one_left = call.matching.card == Cardinality::OneToMany;
+        let (many, one) = if one_left { (&right, &left) } else { (&left, &right) };
+        let signature = signature(call.matching);
+        let join = Join {
+            eval: self,
+            call,
+            many,
+            one,
+            one_left,
+            live: live_steps(call, many, one),
+            signature: &signature,
+        };
+        let pairings = pair(many, one, &signature);
+        let mut out = Rows::new(steps, &self.budget);
+        let mut scratch = Scratch::new(steps);
+        for p in &pairings {
+            self.watch.check()?;
+            join.pairing(p, &mut scratch, &mut out)?;
+        }
+        if matches!(call.op, BinaryOp::TrimLower | BinaryOp::TrimUpper) && scratch.paired {
+            self.note(|n| n.incompatible_types(call.op.symbol(), call.span));
+        }
+        self.merge_equal_labels(out)
+    }
+}
+
+/// The steps at which anything can match: where both sides have any value, or one where the other is filled.
+fn live_steps(call: &Operation<'_>, many: &Rows, one: &Rows) -> RowBuf {
+    let steps = many.steps();
+    let (mut live, mut other) = (RowBuf::new(steps), RowBuf::new(steps));
+    (0..many.len()).flat_map(|i| many.values(i)).for_each(|(step, _)| live.set(step, 1.0));
+    (0..one.len()).flat_map(|i| one.values(i)).for_each(|(step, _)| other.set(step, 1.0));
+    if call.matching.fill_left.is_some() || call.matching.fill_right.is_some() {
+        other.iter().for_each(|(step, _)| live.set(step, 1.0));
+    } else {
+        live.filter_map(|step, v| other.has(step).then_some(v));
+    }
+    live
+}
+
+/// Rows that are joined, and how.
+struct Join<'a> {
+    eval: &'a Evaluator<'a>,
+    call: &'a Operation<'a>,
+    many: &'a Rows,
+    one: &'a Rows,
+    one_left: bool,
+    live: RowBuf,
+    signature: &'a Grouping,
+}
+
+/// Two rows that give one; a missing one is filled.
+#[derive(Clone, Copy)]
+struct Pair {
+    many: Option<usize>,
+    one: Option<usize>,
+}
+
+/// Rows that are reused from pairing to pairing.
+struct Scratch {
+    /// Where any row of the "one" side, and of the "many" side, has a value.
+    any_one: RowBuf,
+    any_many: RowBuf,
+    many: RowBuf,
+    one: RowBuf,
+    /// Where a result was computed, kept or not.
+    matched: RowBuf,
+    result: RowBuf,
+    /// Whether any two values met at all.
+    paired: bool,
+}
+
+impl Scratch {
+    fn new(steps: usize) -> Self {
+        let row = || RowBuf::new(steps);
+        Self {
+            any_one: row(),
+            any_many: row(),
+            many: row(),
+            one: row(),
+            matched: row(),
+            result: row(),
+            paired: false,
+        }
+    }
+}
+
+impl Join<'_> {
+    /// Computes the results of all rows with one signature.
+    fn pairing(&self, p: &Pairing, s: &mut Scratch, out: &mut Rows) -> Result<(), QueryError> {
+        self.check_one_side(p, s)?;
+        s.any_many.clear();
+        p.left.iter().flat_map(|&i| self.many.values(i)).for_each(|(step, _)| s.any_many.set(step, 1.0));
+        let one_to_one = self.call.matching.card == Cardinality::OneToOne;
+        s.matched.clear();
+        for (labels, pairs) in self.results(p) {
+            s.result.clear();
+            if !one_to_one {
+                s.matched.clear();
+            }
+            for pair in pairs {
+                self.compute(pair, s)?;
+            }
+            out.push(RowLabels { labels, drop_name: self.call.return_bool }, &s.result)?;
+        }
+        Ok(())
+    }
+
+    /// Fails where two rows of the "one" side have values at a step.
+    fn check_one_side(&self, p: &Pairing, s: &mut Scratch) -> Result<(), QueryError> {
+        s.any_one.clear();
+        for (n, &i) in p.right.iter().enumerate() {
+            for (step, v) in self.one.values(i).filter(|(step, _)| self.live.has(*step)) {
+                if s.any_one.has(step) {
+                    let first = p.right[..n].iter().find(|&&j| self.one.values(j).any(|(at, _)| at == step));
+                    return Err(self.duplicate(i, first.copied().unwrap_or(i)));
+                }
+                s.any_one.set(step, v);
+            }
+        }
+        Ok(())
+    }
+
+    fn duplicate(&self, a: usize, b: usize) -> QueryError {
+        let labels = |i: usize| &self.one.labels(i).labels;
+        let group = braced(&grouped(labels(a), self.signature));
+        let mut both = [braced(labels(a)), braced(labels(b))];
+        both.sort();
+        let side = if self.one_left { "left" } else { "right" };
+        let message = format!(
+            "found duplicate series for the match group {group} on the {side} hand-side of the operation: \
+             [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+            both[0], both[1]
+        );
+        self.eval.error(self.call.span, message)
+    }
+
+    /// The pairs of rows by the labels of their results, in order of first appearance.
+    fn results(&self, p: &Pairing) -> Vec<(LabelSet, Vec<Pair>)> {
+        let filled = &self.call.matching;
+        let mut number_of: HashMap<LabelSet, usize> = HashMap::new();
+        let mut results: Vec<(LabelSet, Vec<Pair>)> = Vec::new();
+        let mut add = |pair: Pair| {
+            let labels = self.result_labels(pair);
+            let number = *number_of.entry(labels.clone()).or_insert(results.len());
+            if number == results.len() {
+                results.push((labels, Vec::new()));
+            }
+            results[number].1.push(pair);
+        };
+        for &many in &p.left {
+            for &one in &p.right {
+                add(Pair { many: Some(many), one: Some(one) });
+            }
+            if filled.fill_right.is_some() {
+                add(Pair { many: Some(many), one: None });
+            }
+        }
+        if filled.fill_left.is_some() {
+            p.right.iter().for_each(|&one| add(Pair { many: None, one: Some(one) }));
+        }
+        results
+    }
+
+    /// The labels of a result: those of the "many" side, cut to what was matched on for one with one, and with what
+    /// `group_left` names from the "one" side. What is filled has the labels that were matched on.
+    fn result_labels(&self, pair: Pair) -> LabelSet {
+        let matching = self.call.matching;
+        let of =
+            |row: Option<usize>, rows: &Rows, partner: Option<usize>, partners: &Rows| match (row, partner) {
+                (Some(i), _) => rows.labels(i).labels.clone(),
+                (None, Some(j)) => grouped(&partners.labels(j).labels, self.signature),
+                (None, None) => LabelSet::empty(),
+            };
+        let many = of(pair.many, self.many, pair.one, self.one);
+        let keeps_name = self.call.op.is_comparison() && (self.eval.delayed || !self.call.return_bool);
+        let one_to_one = matching.card == Cardinality::OneToOne;
+        let named = |name: &str| matching.labels.iter().any(|l| l == name);
+        let labels = filtered(&many, |name| {
+            (keeps_name || !is_metadata(name)) && (!one_to_one || named(name) == matching.on)
+        });
+        if matching.include.is_empty() {
+            return labels;
+        }
+        let one = of(pair.one, self.one, pair.many, self.many);
+        with(&labels, matching.include.iter().map(|l| (l.as_str(), one.get(l).unwrap_or(""))))
+    }
+
+    /// Adds the results of one pair to the row at hand.
+    fn compute(&self, pair: Pair, s: &mut Scratch) -> Result<(), QueryError> {
+        let matching = self.call.matching;
+        match (pair.many, pair.one) {
+            (Some(many), Some(one)) => {
+                self.many.load(many, &mut s.many);
+                self.one.load(one, &mut s.one);
+            }
+            (Some(many), None) => {
+                self.many.load(many, &mut s.many);
+                s.one.fill(matching.fill_right.unwrap_or(f64::NAN));
+                let any = &s.any_one;
+                s.one.filter_map(|step, v| (!any.has(step)).then_some(v));
+            }
+            (None, Some(one)) => {
+                self.one.load(one, &mut s.one);
+                s.many.fill(matching.fill_left.unwrap_or(f64::NAN));
+                let any = &s.any_many;
+                s.many.filter_map(|step, v| (!any.has(step)).then_some(v));
+            }
+            (None, None) => return Ok(()),
+        }
+        for (step, many) in s.many.iter() {
+            let Some(one) = s.one.get(step) else { continue };
+            if s.matched.has(step) {
+                return Err(self.multiple());
+            }
+            s.matched.set(step, 1.0);
+            s.paired = true;
+            let (l, r) = if self.one_left { (one, many) } else { (many, one) };
+            let (v, holds) = math::binary(self.call.op, l, r);
+            if self.call.return_bool {
+                s.result.set(step, f64::from(u8::from(holds)));
+            } else if holds {
+                s.result.set(step, v);
+            }
+        }
+        Ok(())
+    }
+
+    fn multiple(&self) -> QueryError {
+        let message = match self.call.matching.card {
+            Cardinality::OneToOne => {
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+            }
+            _ => "multiple matches for labels: grouping labels must ensure unique matches",
+        };
+        self.eval.error(self.call.span, message)
+    }
+}

@@ -1,0 +1,104 @@
+//! Operators between vectors, and between vectors and scalars where no pipeline does it.
+
+mod arithmetic;
+mod matching;
+mod set;
+
+use super::labels::without_name;
+use super::pipeline::Map;
+use super::rows::Rows;
+use super::{Evaluator, Grid};
+use crate::QueryError;
+use crate::parse::Span;
+use crate::parse::ast::{BinaryOp, VectorMatching};
+use crate::plan::{NodeId, Op};
+
+/// What a chain of operators does next to the vector on its left.
+enum Link {
+    /// A function of each value.
+    Map(NodeId),
+    /// An operator with another vector on its right.
+    Vector(NodeId),
+}
+
+impl Evaluator<'_> {
+    /// A chain of operators that leans left: followed in a loop, since it may be long.
+    pub(crate) fn chain(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
+        let mut links = Vec::new();
+        let mut at = id;
+        loop {
+            if let Some(vector) = self.map_operand(at) {
+                links.push(Link::Map(at));
+                at = vector;
+            } else if let Op::VectorBinary { lhs, .. } = &self.plan.node(at).op {
+                links.push(Link::Vector(at));
+                at = *lhs;
+            } else {
+                break;
+            }
+            // What remains may be a pipeline, which is cheaper than its operators one by one.
+            if self.pipeline(at, grid)?.is_some() {
+                break;
+            }
+        }
+        if links.is_empty() {
+            return self.trim(id, grid);
+        }
+        let mut rows = self.vector(at, grid)?;
+        for link in links.into_iter().rev() {
+            self.watch.check()?;
+            rows = match link {
+                Link::Map(id) => self.map_rows(&self.map(id, grid)?, rows)?,
+                Link::Vector(id) => self.between(id, rows, grid)?,
+            };
+        }
+        Ok(rows)
+    }
+
+    /// Applies a function to all values of rows.
+    fn map_rows(&self, map: &Map, rows: Rows) -> Result<Rows, QueryError> {
+        let dropped = map.drops_name();
+        let rows = rows.transform(|labels, row| {
+            map.apply(row);
+            if dropped {
+                labels.drop_name = true;
+                if !self.delayed {
+                    labels.labels = without_name(&labels.labels);
+                }
+            }
+            Ok(())
+        })?;
+        if dropped && !self.delayed { self.merge_equal_labels(rows) } else { Ok(rows) }
+    }
+
+    fn between(&self, id: NodeId, left: Rows, grid: &Grid) -> Result<Rows, QueryError> {
+        let node = self.plan.node(id);
+        let Op::VectorBinary { op, rhs, matching, return_bool, .. } = &node.op else {
+            unreachable!("only operators between vectors come here")
+        };
+        let right = self.vector(*rhs, grid)?;
+        let call = Operation { op: *op, matching, return_bool: *return_bool, span: node.span };
+        if op.is_set() { self.set_operator(&call, left, right) } else { self.arithmetic(&call, left, right) }
+    }
+
+    /// Trimming is for histograms: of a float, nothing is left.
+    fn trim(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
+        let node = self.plan.node(id);
+        let Op::VectorScalar { op, lhs, rhs, scalar_left, .. } = &node.op else {
+            unreachable!("all other operators are links")
+        };
+        let rows = self.vector(if *scalar_left { *rhs } else { *lhs }, grid)?;
+        if rows.len() > 0 {
+            self.note(|n| n.incompatible_types(op.symbol(), node.span));
+        }
+        Ok(self.rows(grid))
+    }
+}
+
+/// An operator between two vectors.
+pub(super) struct Operation<'a> {
+    op: BinaryOp,
+    matching: &'a VectorMatching,
+    return_bool: bool,
+    span: Span,
+}

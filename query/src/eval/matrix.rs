@@ -1,0 +1,52 @@
+//! Range vectors as results: the samples themselves.
+
+use super::budget::{Held, Ticker};
+use super::range::WindowSpec;
+use super::{Evaluator, Grid};
+use crate::plan::{Selector, Windows};
+use crate::{MatrixSeries, QueryError};
+use cardinal_storage::model::{DurationMs, TimestampMs, is_stale};
+use std::sync::atomic::Ordering;
+
+impl Evaluator<'_> {
+    /// The samples of all series in the one window that ends at the first step; in no order.
+    pub(crate) fn matrix(&self, windows: &Windows, grid: &Grid) -> Result<Vec<MatrixSeries>, QueryError> {
+        match windows {
+            Windows::Series { selector, range } => self.raw(selector, *range, grid),
+            Windows::Subquery { .. } => {
+                let (_, inner, rows) = self.subquery(windows, grid)?;
+                let rows = if self.delayed { super::drop_names(rows, &self.budget)? } else { rows };
+                Ok(rows.into_matrix(&inner))
+            }
+        }
+    }
+
+    fn raw(
+        &self,
+        selector: &Selector,
+        range: DurationMs,
+        grid: &Grid,
+    ) -> Result<Vec<MatrixSeries>, QueryError> {
+        let spec = WindowSpec { grid: *grid, range, offset: selector.offset, at: selector.at };
+        let mut held = Held::none(&self.budget);
+        let mut ticker = Ticker::new(&self.watch);
+        let mut series = Vec::new();
+        for mut part in self.source.select(&selector.matchers, spec.hull())? {
+            while part.advance()? {
+                let (t, v) = part.samples()?;
+                ticker.tick(t.len())?;
+                let kept = t.iter().zip(v).filter(|(_, v)| !is_stale(**v));
+                let points: Vec<_> = kept.map(|(&t, &v)| (TimestampMs(t), v)).collect();
+                if points.is_empty() {
+                    continue;
+                }
+                held.grow(points.len())?;
+                self.counters.samples_read.fetch_add(points.len() as u64, Ordering::Relaxed);
+                self.counters.samples_queryable.fetch_add(points.len() as u64, Ordering::Relaxed);
+                self.counters.series.fetch_add(1, Ordering::Relaxed);
+                series.push(MatrixSeries { labels: part.labels()?, points });
+            }
+        }
+        Ok(series)
+    }
+}

@@ -1,0 +1,200 @@
+//! The evaluator: what a plan says, for every step and series.
+//!
+//! Vectors are rows over steps ([`rows`]). Where an expression is a chain of per-series operations over one selector
+//! it becomes a [`pipeline`]: series stream through it one by one, part by part, and only what the consumer keeps is
+//! held: group rows for an aggregation, whole rows where labels must be matched.
+
+mod absent;
+mod aggregate;
+mod binary;
+mod budget;
+pub(crate) mod dates;
+mod float_text;
+mod grid;
+mod histogram;
+mod kahan;
+pub(crate) mod labels;
+pub(crate) mod math;
+mod matrix;
+mod merge;
+mod notes;
+mod pipeline;
+mod pool;
+pub(crate) mod range;
+mod relabel;
+mod rows;
+mod sort;
+mod stream;
+mod subquery;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use budget::{Budget, Watch};
+pub(crate) use grid::Grid;
+pub(crate) use merge::drop_names;
+pub(crate) use notes::Notes;
+pub(crate) use pool::Pool;
+pub(crate) use rows::Rows;
+
+use crate::error::Position;
+use crate::parse::Span;
+use crate::plan::{NodeId, Op, Plan};
+use crate::source::Source;
+use crate::{QueryError, QueryStats};
+use cardinal_storage::model::{DurationMs, LabelSet};
+use math::scalar_binary;
+use rows::{RowBuf, RowLabels};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// One query's evaluation.
+pub(crate) struct Evaluator<'q> {
+    pub(crate) plan: &'q Plan,
+    /// The query's text, for places in errors.
+    pub(crate) query: &'q str,
+    pub(crate) source: &'q dyn Source,
+    pub(crate) lookback: DurationMs,
+    /// Whether metric names stay until the very end (delayed name removal).
+    pub(crate) delayed: bool,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) watch: Watch,
+    pub(crate) pool: &'q Pool,
+    pub(crate) notes: Mutex<Notes>,
+    pub(crate) counters: Counters,
+}
+
+/// What was read; counted by all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) series: AtomicU64,
+    pub(crate) samples_read: AtomicU64,
+    pub(crate) samples_queryable: AtomicU64,
+}
+
+impl Counters {
+    /// Puts the counts into `stats`.
+    pub(crate) fn fill(&self, stats: &mut QueryStats) {
+        stats.series = self.series.load(Ordering::Relaxed);
+        stats.samples_read = self.samples_read.load(Ordering::Relaxed);
+        stats.samples_queryable = self.samples_queryable.load(Ordering::Relaxed);
+    }
+}
+
+impl Evaluator<'_> {
+    /// The value of a scalar expression at each step.
+    pub(crate) fn scalar(&self, id: NodeId, grid: &Grid) -> Result<Vec<f64>, QueryError> {
+        self.watch.check()?;
+        // A chain of operators leans left and may be long: it is followed in a loop.
+        let mut links = Vec::new();
+        let mut first = id;
+        while let Op::ScalarBinary { op, lhs, rhs } = &self.plan.node(first).op {
+            links.push((*op, *rhs));
+            first = *lhs;
+        }
+        let mut values = self.scalar_leaf(first, grid)?;
+        for (op, rhs) in links.into_iter().rev() {
+            let right = self.scalar(rhs, grid)?;
+            values.iter_mut().zip(right).for_each(|(l, r)| *l = scalar_binary(op, *l, r));
+        }
+        Ok(values)
+    }
+
+    fn scalar_leaf(&self, id: NodeId, grid: &Grid) -> Result<Vec<f64>, QueryError> {
+        match &self.plan.node(id).op {
+            Op::Number(v) => Ok(vec![*v; grid.count]),
+            Op::Time => Ok(grid.times().map(|t| t.0 as f64 / 1000.0).collect()),
+            Op::ScalarOf(vector) => self.scalar_of(*vector, grid),
+            Op::Extreme { greatest, a, b } => {
+                let choose = if *greatest { math::max } else { math::min };
+                let (a, b) = (self.scalar(*a, grid)?, self.scalar(*b, grid)?);
+                Ok(a.into_iter().zip(b).map(|(a, b)| choose(a, b)).collect())
+            }
+            Op::Invariant(inner) => {
+                let once = self.scalar(*inner, &grid.first_only())?;
+                Ok(once.first().map_or_else(Vec::new, |&v| vec![v; grid.count]))
+            }
+            other => unreachable!("the parser took {other:?} for a scalar"),
+        }
+    }
+
+    /// The rows of a vector expression.
+    pub(crate) fn vector(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
+        self.watch.check()?;
+        if grid.count == 0 {
+            return Ok(self.rows(grid));
+        }
+        if let Some(pipeline) = self.pipeline(id, grid)? {
+            return self.collect(&pipeline);
+        }
+        let node = self.plan.node(id);
+        match &node.op {
+            Op::Range { .. } => self.range_over_rows(id, grid),
+            Op::AbsentOverTime { windows, labels } => self.absent_over_time(windows, labels, grid),
+            Op::Absent { vector, labels } => self.absent(*vector, labels, grid),
+            Op::Map { .. } | Op::VectorScalar { .. } | Op::VectorBinary { .. } => self.chain(id, grid),
+            Op::VectorOf(scalar) => self.vector_of(*scalar, grid),
+            Op::Relabel { relabel, vector } => self.relabel(relabel, self.vector(*vector, grid)?),
+            Op::Sort { order, vector } => self.sort(order, *vector, grid, node.span),
+            Op::Histogram { function, vector, vector_span } => {
+                self.histogram(function, *vector, *vector_span, grid)
+            }
+            Op::NativeOnly(vector) => self.vector(*vector, grid).map(|_| self.rows(grid)),
+            Op::Aggregate(a) => self.aggregate(a, grid),
+            Op::Invariant(inner) => self.repeat(self.vector(*inner, &grid.first_only())?, grid),
+            other => unreachable!("the parser took {other:?} for a vector"),
+        }
+    }
+
+    /// No rows over `grid`.
+    pub(crate) fn rows(&self, grid: &Grid) -> Rows {
+        Rows::new(grid.count, &self.budget)
+    }
+
+    /// Notes a remark.
+    pub(crate) fn note(&self, f: impl FnOnce(&mut Notes)) {
+        f(&mut self.notes.lock().expect("no worker panics while it writes a note"));
+    }
+
+    /// An execution error at a place in the query.
+    pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> QueryError {
+        let position = Some(Position::of(self.query, span.start as usize));
+        QueryError::Execution { position, message: message.into() }
+    }
+
+    /// The scalar as the only series of a vector.
+    pub(crate) fn vector_of(&self, scalar: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
+        let mut row = RowBuf::new(grid.count);
+        self.scalar(scalar, grid)?.into_iter().enumerate().for_each(|(i, v)| row.set(i, v));
+        let mut rows = self.rows(grid);
+        rows.push(RowLabels { labels: LabelSet::empty(), drop_name: false }, &row)?;
+        Ok(rows)
+    }
+
+    /// The value of the only series at each step; NaN where there is not exactly one.
+    fn scalar_of(&self, vector: NodeId, grid: &Grid) -> Result<Vec<f64>, QueryError> {
+        let rows = self.vector(vector, grid)?;
+        let mut seen = vec![0u8; grid.count];
+        let mut values = vec![f64::NAN; grid.count];
+        for (step, v) in (0..rows.len()).flat_map(|i| rows.values(i)) {
+            values[step] = if seen[step] == 0 { v } else { f64::NAN };
+            seen[step] = 1;
+        }
+        Ok(values)
+    }
+
+    /// Rows of one step, the same at every step of `grid`.
+    fn repeat(&self, once: Rows, grid: &Grid) -> Result<Rows, QueryError> {
+        if grid.count == 1 {
+            return Ok(once);
+        }
+        let mut rows = self.rows(grid);
+        let mut row = RowBuf::new(grid.count);
+        for i in 0..once.len() {
+            if let Some((_, v)) = once.values(i).next() {
+                row.fill(v);
+                rows.push(once.labels(i).clone(), &row)?;
+            }
+        }
+        Ok(rows)
+    }
+}

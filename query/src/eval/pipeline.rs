@@ -1,0 +1,422 @@
+//! Chains of per-series operations over one selector: each series passes through alone.
+//!
+//! `max_over_time(rate(x[5m])[1h:1m]) * 2` is a pipeline of three stages; nothing but the row at hand is held while
+//! a series passes. A stage that takes the metric name away ends the pipeline unless all series have the same name:
+//! only then can no two of them become one.
+
+use super::budget::{Held, Ticker};
+use super::math::{self, MathFunction};
+use super::notes::Notes;
+use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
+use super::rows::RowBuf;
+use super::{Evaluator, Grid};
+use crate::QueryError;
+use crate::parse::Span;
+use crate::parse::ast::BinaryOp;
+use crate::plan::{MapOp, NodeId, Op, Selector, Windows};
+use crate::source::{Part, Source};
+use cardinal_storage::model::{METRIC_NAME, TimeRange, is_stale};
+use std::sync::atomic::Ordering;
+
+/// A selector and what happens to each of its series.
+pub(crate) struct Pipeline<'q> {
+    selector: &'q Selector,
+    range: TimeRange,
+    stages: Vec<Stage>,
+    /// The steps of the rows that leave it.
+    pub(crate) grid: Grid,
+    /// Whether the metric name is no longer there at the end (or, delayed, to be dropped).
+    pub(crate) drops_name: bool,
+    /// Whether a range function took the name.
+    pub(crate) strict: bool,
+}
+
+/// One operation on one series.
+enum Stage {
+    /// The newest sample at each step, or its time.
+    Instant { spec: WindowSpec, time: bool },
+    /// A function of windows: of the samples, or of the values before (a subquery).
+    Range {
+        function: RangeFunction,
+        spec: WindowSpec,
+        params: Vec<Vec<f64>>,
+        counter: Option<Span>,
+        inner: Option<Grid>,
+    },
+    /// A function of each value.
+    Map(Map),
+}
+
+/// A function of each value, its scalar arguments known at each step.
+pub(crate) enum Map {
+    Math(MathFunction),
+    Clamp { low: Option<Vec<f64>>, high: Option<Vec<f64>> },
+    Round(Vec<f64>),
+    Negate,
+    EvaluationTime(Grid),
+    Scalar { op: BinaryOp, scalar: Vec<f64>, scalar_left: bool, return_bool: bool },
+}
+
+impl Map {
+    /// Applies it to all values of a row.
+    pub(crate) fn apply(&self, row: &mut RowBuf) {
+        match self {
+            Self::Math(f) => row.map(|_, v| f.apply(v)),
+            Self::Clamp { low, high } => row.filter_map(|i, v| {
+                let low = low.as_ref().map_or(f64::NEG_INFINITY, |l| l[i]);
+                math::clamp(v, low, high.as_ref().map_or(f64::INFINITY, |h| h[i]))
+            }),
+            Self::Round(unit) => row.map(|i, v| math::round(v, unit[i])),
+            Self::Negate => row.map(|_, v| -v),
+            Self::EvaluationTime(grid) => row.map(|i, _| grid.at(i).0 as f64 / 1000.0),
+            Self::Scalar { op, scalar, scalar_left, return_bool } => row.filter_map(|i, v| {
+                let (a, b) = if *scalar_left { (scalar[i], v) } else { (v, scalar[i]) };
+                let (result, holds) = math::binary(*op, a, b);
+                match (op.is_comparison(), return_bool) {
+                    (true, true) => Some(f64::from(u8::from(holds))),
+                    // A filter keeps the vector's value, on whichever side it stands.
+                    (true, false) => holds.then_some(v),
+                    (false, _) => Some(result),
+                }
+            }),
+        }
+    }
+
+    /// Whether the metric name goes with it.
+    pub(crate) fn drops_name(&self) -> bool {
+        !matches!(self, Self::Scalar { op, return_bool: false, .. } if op.is_comparison())
+    }
+}
+
+impl<'q> Evaluator<'q> {
+    /// The pipeline that computes `id`, if it is one.
+    pub(crate) fn pipeline(&self, id: NodeId, grid: &Grid) -> Result<Option<Pipeline<'q>>, QueryError> {
+        let mut maps = Vec::new();
+        let mut at = id;
+        while let Some(vector) = self.map_operand(at) {
+            maps.push(at);
+            at = vector;
+        }
+        let Some(mut pipeline) = self.window_stage(at, grid)? else { return Ok(None) };
+        for id in maps.into_iter().rev() {
+            if !self.may_extend(&pipeline) {
+                return Ok(None);
+            }
+            let map = self.map(id, grid)?;
+            pipeline.drops_name |= map.drops_name();
+            pipeline.stages.push(Stage::Map(map));
+        }
+        Ok(Some(pipeline))
+    }
+
+    /// What a per-value operation is applied to; `None` for other operations.
+    pub(crate) fn map_operand(&self, id: NodeId) -> Option<NodeId> {
+        match &self.plan.node(id).op {
+            Op::Map { vector, .. } => Some(*vector),
+            Op::VectorScalar { op: BinaryOp::TrimLower | BinaryOp::TrimUpper, .. } => None,
+            Op::VectorScalar { lhs, rhs, scalar_left, .. } => Some(if *scalar_left { *rhs } else { *lhs }),
+            _ => None,
+        }
+    }
+
+    /// The per-value operation `id` with its scalars evaluated.
+    pub(crate) fn map(&self, id: NodeId, grid: &Grid) -> Result<Map, QueryError> {
+        let scalar = |id: &Option<NodeId>| id.map(|id| self.scalar(id, grid)).transpose();
+        Ok(match &self.plan.node(id).op {
+            Op::Map { map: MapOp::Math(f), .. } => Map::Math(*f),
+            Op::Map { map: MapOp::Negate, .. } => Map::Negate,
+            Op::Map { map: MapOp::EvaluationTime, .. } => Map::EvaluationTime(*grid),
+            Op::Map { map: MapOp::Round(unit), .. } => Map::Round(self.scalar(*unit, grid)?),
+            Op::Map { map: MapOp::Clamp { low, high }, .. } => {
+                Map::Clamp { low: scalar(low)?, high: scalar(high)? }
+            }
+            Op::VectorScalar { op, lhs, rhs, scalar_left, return_bool } => Map::Scalar {
+                op: *op,
+                scalar: self.scalar(if *scalar_left { *lhs } else { *rhs }, grid)?,
+                scalar_left: *scalar_left,
+                return_bool: *return_bool,
+            },
+            other => unreachable!("{other:?} is no operation on single values"),
+        })
+    }
+
+    /// Whether no two series can have become one so far.
+    fn may_extend(&self, p: &Pipeline<'_>) -> bool {
+        !p.drops_name || self.delayed || p.selector.name().is_some()
+    }
+
+    /// A selector or a range function, perhaps of a subquery over another pipeline.
+    fn window_stage(&self, id: NodeId, grid: &Grid) -> Result<Option<Pipeline<'q>>, QueryError> {
+        let plan = self.plan;
+        match &plan.node(id).op {
+            Op::Instant(selector) => Ok(Some(self.instant(selector, grid, false))),
+            Op::Timestamp(selector) => Ok(Some(self.instant(selector, grid, true))),
+            Op::Range { function, windows, params, argument } => {
+                let Some((mut pipeline, spec, inner)) = self.windows_stage(windows, grid)? else {
+                    return Ok(None);
+                };
+                let params = params.iter().map(|p| self.scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
+                self.check_params(*function, &params, *argument)?;
+                let named = !pipeline.drops_name || self.delayed;
+                let counter = (function.wants_counter() && named).then_some(*argument);
+                pipeline.drops_name |= !function.keeps_name();
+                pipeline.strict |= !function.keeps_name();
+                pipeline.stages.push(Stage::Range { function: *function, spec, params, counter, inner });
+                pipeline.grid = *grid;
+                Ok(Some(pipeline))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The presence of samples in windows, as a pipeline.
+    pub(crate) fn presence(
+        &self,
+        windows: &'q Windows,
+        grid: &Grid,
+    ) -> Result<Option<Pipeline<'q>>, QueryError> {
+        let Some((mut pipeline, spec, inner)) = self.windows_stage(windows, grid)? else { return Ok(None) };
+        let function = RangeFunction::Present;
+        pipeline.stages.push(Stage::Range { function, spec, params: Vec::new(), counter: None, inner });
+        pipeline.grid = *grid;
+        Ok(Some(pipeline))
+    }
+
+    /// What fills the windows: a selector's samples, or an inner pipeline's rows over the grid that comes with it.
+    fn windows_stage(
+        &self,
+        windows: &'q Windows,
+        grid: &Grid,
+    ) -> Result<Option<(Pipeline<'q>, WindowSpec, Option<Grid>)>, QueryError> {
+        match windows {
+            Windows::Series { selector, range } => {
+                let spec =
+                    WindowSpec { grid: *grid, range: *range, offset: selector.offset, at: selector.at };
+                Ok(Some((self.empty(selector, spec), spec, None)))
+            }
+            Windows::Subquery { expr, .. } => {
+                let (spec, inner) = self.subquery_windows(windows, grid)?;
+                let pipeline = if inner.count == 0 { None } else { self.pipeline(*expr, &inner)? };
+                Ok(pipeline.filter(|p| self.may_extend(p)).map(|p| (p, spec, Some(inner))))
+            }
+        }
+    }
+
+    fn instant(&self, selector: &'q Selector, grid: &Grid, time: bool) -> Pipeline<'q> {
+        let spec = WindowSpec { grid: *grid, range: self.lookback, offset: selector.offset, at: selector.at };
+        let mut pipeline = self.empty(selector, spec);
+        pipeline.stages.push(Stage::Instant { spec, time });
+        pipeline.drops_name = time;
+        pipeline
+    }
+
+    fn empty(&self, selector: &'q Selector, spec: WindowSpec) -> Pipeline<'q> {
+        Pipeline {
+            selector,
+            range: spec.hull(),
+            stages: Vec::new(),
+            grid: spec.grid,
+            drops_name: false,
+            strict: false,
+        }
+    }
+
+    /// Refuses factors, and remarks on quantiles, that are out of range.
+    pub(crate) fn check_params(
+        &self,
+        function: RangeFunction,
+        params: &[Vec<f64>],
+        span: Span,
+    ) -> Result<(), QueryError> {
+        let inside = |v: &f64| *v > 0.0 && *v < 1.0;
+        match function {
+            RangeFunction::Quantile => {
+                let odd = params[0].iter().find(|q| !(0.0..=1.0).contains(*q));
+                if let Some(q) = odd {
+                    self.note(|n| n.invalid_quantile(*q, span));
+                }
+            }
+            RangeFunction::Smoothing => {
+                let wrong = |i: usize, what: &str, short: &str| match params[i].iter().find(|v| !inside(v)) {
+                    Some(v) => Err(self.error(
+                        span,
+                        format!("invalid {what} factor. Expected: 0 < {short} < 1, got: {v:.6}"),
+                    )),
+                    None => Ok(()),
+                };
+                wrong(0, "smoothing", "sf")?;
+                wrong(1, "trend", "tf")?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a worker needs to pass series through a pipeline.
+pub(crate) struct Scratch {
+    rows: Vec<RowBuf>,
+    t: Vec<i64>,
+    v: Vec<f64>,
+    range: RangeScratch,
+    notes: Notes,
+    _held: Held,
+}
+
+impl<'q> Pipeline<'q> {
+    /// The metric name of all its series, if they have the same.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.selector.name()
+    }
+
+    /// Starts reading.
+    pub(crate) fn parts(&self, source: &'q dyn Source) -> Result<Vec<Box<dyn Part + 'q>>, QueryError> {
+        Ok(source.select(&self.selector.matchers, self.range)?)
+    }
+
+    /// Scratch space for one worker: a row for each stage that has steps of its own.
+    pub(crate) fn scratch(&self, eval: &Evaluator<'_>) -> Result<Scratch, QueryError> {
+        let mut held = Held::none(&eval.budget);
+        let mut rows = Vec::new();
+        for stage in &self.stages {
+            let steps = match stage {
+                Stage::Instant { spec, .. } | Stage::Range { spec, .. } => spec.grid.count,
+                Stage::Map(_) => continue,
+            };
+            held.grow(steps)?;
+            rows.push(RowBuf::new(steps));
+        }
+        let notes = Notes::default();
+        Ok(Scratch { rows, t: Vec::new(), v: Vec::new(), range: RangeScratch::default(), notes, _held: held })
+    }
+
+    /// Passes all series of `part` through; those with values go to `consume`.
+    pub(crate) fn run(
+        &self,
+        eval: &Evaluator<'_>,
+        part: &mut dyn Part,
+        mut consume: impl FnMut(&mut dyn Part, &RowBuf) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let mut scratch = self.scratch(eval)?;
+        let mut ticker = Ticker::new(&eval.watch);
+        let (mut series, mut read, mut queryable) = (0u64, 0u64, 0u64);
+        while part.advance()? {
+            let (t, v) = part.samples()?;
+            ticker.tick(t.len() + self.grid.count)?;
+            series += 1;
+            read += t.len() as u64;
+            if t.is_empty() {
+                continue;
+            }
+            queryable += self.pass(t, v, &mut scratch);
+            let row = scratch.rows.last().expect("a pipeline begins with a stage that has steps");
+            if row.is_empty() {
+                continue;
+            }
+            consume(part, row)?;
+            self.remark(part, &mut scratch.notes)?;
+        }
+        eval.counters.series.fetch_add(series, Ordering::Relaxed);
+        eval.counters.samples_read.fetch_add(read, Ordering::Relaxed);
+        eval.counters.samples_queryable.fetch_add(queryable, Ordering::Relaxed);
+        if !scratch.notes.is_empty() {
+            eval.note(|n| n.merge(scratch.notes));
+        }
+        Ok(())
+    }
+
+    /// Computes one series; the result is the last row of the scratch. Returns how many samples all windows of the
+    /// selector held.
+    fn pass(&self, t: &[i64], v: &[f64], scratch: &mut Scratch) -> u64 {
+        let mut level = 0;
+        let mut queryable = 0;
+        for stage in &self.stages {
+            match stage {
+                Stage::Map(map) => map.apply(&mut scratch.rows[level - 1]),
+                Stage::Instant { spec, time } => {
+                    queryable += newest(spec, *time, t, v, &mut scratch.rows[level]);
+                    level += 1;
+                }
+                Stage::Range { function, spec, params, inner, .. } => {
+                    let (before, rows) = scratch.rows.split_at_mut(level);
+                    let samples = match inner {
+                        Some(grid) => row_samples(&before[level - 1], grid, &mut scratch.t, &mut scratch.v),
+                        None => without_stale(t, v, &mut scratch.t, &mut scratch.v),
+                    };
+                    let call = RangeCall { function: *function, spec: *spec, params };
+                    let held = call.row(samples, &mut scratch.range, &mut rows[0]);
+                    queryable += if inner.is_none() { held } else { 0 };
+                    level += 1;
+                }
+            }
+        }
+        queryable
+    }
+
+    /// Remarks on rates of what is no counter by its name.
+    fn remark(&self, part: &mut dyn Part, notes: &mut Notes) -> Result<(), QueryError> {
+        for stage in &self.stages {
+            let Stage::Range { counter: Some(span), .. } = stage else { continue };
+            let name = match self.selector.name() {
+                Some(name) => std::borrow::Cow::Borrowed(name),
+                None => part.label(METRIC_NAME)?.unwrap_or_default(),
+            };
+            if !is_counter_name(&name) {
+                notes.possible_non_counter(&name, *span);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a rate of a metric with this name needs no remark.
+pub(crate) fn is_counter_name(name: &str) -> bool {
+    name.is_empty() || ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end))
+}
+
+/// The newest sample of each window, unless it is a staleness marker; or its time in seconds.
+fn newest(spec: &WindowSpec, time: bool, t: &[i64], v: &[f64], row: &mut RowBuf) -> u64 {
+    row.clear();
+    let (mut next, mut found) = (0, 0);
+    for i in 0..spec.grid.count {
+        let until = spec.until(i);
+        while next < t.len() && t[next] <= until.0 {
+            next += 1;
+        }
+        if next > 0 && t[next - 1] > (until - spec.range).0 && !is_stale(v[next - 1]) {
+            row.set(i, if time { t[next - 1] as f64 / 1000.0 } else { v[next - 1] });
+            found += 1;
+        }
+    }
+    found
+}
+
+/// The samples without staleness markers; copied only if there are any.
+pub(crate) fn without_stale<'a>(
+    t: &'a [i64],
+    v: &'a [f64],
+    kept_t: &'a mut Vec<i64>,
+    kept_v: &'a mut Vec<f64>,
+) -> Samples<'a> {
+    if !v.iter().any(|&v| is_stale(v)) {
+        return Samples { t, v };
+    }
+    kept_t.clear();
+    kept_v.clear();
+    for (&t, &v) in t.iter().zip(v).filter(|(_, v)| !is_stale(**v)) {
+        kept_t.push(t);
+        kept_v.push(v);
+    }
+    Samples { t: kept_t, v: kept_v }
+}
+
+/// The values of a row as samples at the times of its steps.
+fn row_samples<'a>(row: &RowBuf, grid: &Grid, t: &'a mut Vec<i64>, v: &'a mut Vec<f64>) -> Samples<'a> {
+    t.clear();
+    v.clear();
+    for (step, value) in row.iter() {
+        t.push(grid.at(step).0);
+        v.push(value);
+    }
+    Samples { t, v }
+}

@@ -1,0 +1,333 @@
+//! Vectors over time: rows of values, one per series, with a bit for each value that is there.
+//!
+//! A [`RowBuf`] is one row over all steps: the scratch that every operation reads and writes. [`Rows`] keeps many of
+//! them, each cut to the steps between its first and last value, in three flat columns: series that live for a
+//! fraction of the range cost that fraction.
+
+use super::budget::{Budget, Held};
+use super::grid::Grid;
+use crate::{MatrixSeries, QueryError, VectorSample};
+use cardinal_storage::model::{LabelSet, TimestampMs};
+use std::sync::Arc;
+
+/// Bits in a word of a mask.
+const WORD: usize = u64::BITS as usize;
+
+/// One row: a value or nothing for each step.
+#[derive(Clone, Debug)]
+pub(crate) struct RowBuf {
+    values: Vec<f64>,
+    mask: Vec<u64>,
+}
+
+impl RowBuf {
+    /// A row of `steps` steps without values.
+    pub(crate) fn new(steps: usize) -> Self {
+        Self { values: vec![0.0; steps], mask: vec![0; steps.div_ceil(WORD)] }
+    }
+
+    /// Removes all values.
+    pub(crate) fn clear(&mut self) {
+        self.mask.fill(0);
+    }
+
+    /// Sets the value at `step`.
+    #[inline]
+    pub(crate) fn set(&mut self, step: usize, v: f64) {
+        self.values[step] = v;
+        self.mask[step / WORD] |= 1 << (step % WORD);
+    }
+
+    /// Removes the value at `step`.
+    #[inline]
+    pub(crate) fn unset(&mut self, step: usize) {
+        self.mask[step / WORD] &= !(1 << (step % WORD));
+    }
+
+    /// Whether there is a value at `step`.
+    #[inline]
+    pub(crate) fn has(&self, step: usize) -> bool {
+        self.mask[step / WORD] >> (step % WORD) & 1 == 1
+    }
+
+    /// The value at `step`.
+    #[inline]
+    pub(crate) fn get(&self, step: usize) -> Option<f64> {
+        self.has(step).then(|| self.values[step])
+    }
+
+    /// Whether there is no value at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mask.iter().all(|&w| w == 0)
+    }
+
+    /// How many values there are.
+    pub(crate) fn count(&self) -> usize {
+        self.mask.iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// The values with their steps, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        bits(&self.mask).map(|i| (i, self.values[i]))
+    }
+
+    /// Puts `f(step, value)` in place of each value.
+    #[inline]
+    pub(crate) fn map(&mut self, mut f: impl FnMut(usize, f64) -> f64) {
+        let values = &mut self.values;
+        bits(&self.mask).for_each(|i| values[i] = f(i, values[i]));
+    }
+
+    /// Puts `f(step, value)` in place of each value; removes those for which it is nothing.
+    #[inline]
+    pub(crate) fn filter_map(&mut self, mut f: impl FnMut(usize, f64) -> Option<f64>) {
+        for (w, word) in self.mask.iter_mut().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let i = w * WORD + bit;
+                match f(i, self.values[i]) {
+                    Some(v) => self.values[i] = v,
+                    None => *word &= !(1 << bit),
+                }
+            }
+        }
+    }
+
+    /// Sets `v` at every step.
+    pub(crate) fn fill(&mut self, v: f64) {
+        self.values.fill(v);
+        for step in 0..self.values.len() {
+            self.mask[step / WORD] |= 1 << (step % WORD);
+        }
+    }
+
+    /// The first and last step with a value.
+    fn bounds(&self) -> Option<(usize, usize)> {
+        let first = self.mask.iter().position(|&w| w != 0)?;
+        let last = self.mask.iter().rposition(|&w| w != 0)?;
+        let low = first * WORD + self.mask[first].trailing_zeros() as usize;
+        Some((low, last * WORD + WORD - 1 - self.mask[last].leading_zeros() as usize))
+    }
+}
+
+/// The positions of the set bits, ascending.
+fn bits(mask: &[u64]) -> impl Iterator<Item = usize> + '_ {
+    mask.iter().enumerate().flat_map(|(w, &word)| {
+        let mut left = word;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(w * WORD + bit)
+        })
+    })
+}
+
+/// Where a row's values stand in the flat columns, and which steps they cover.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    first: usize,
+    len: usize,
+    values_at: usize,
+    mask_at: usize,
+}
+
+/// The labels of one row.
+#[derive(Clone, Debug)]
+pub(crate) struct RowLabels {
+    /// The labels.
+    pub(crate) labels: LabelSet,
+    /// Whether the metric name is to be removed at the very end (delayed name removal).
+    pub(crate) drop_name: bool,
+}
+
+/// Many rows over the same steps, in an order that sorting functions set. Rows without values are never kept.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    steps: usize,
+    labels: Vec<RowLabels>,
+    extents: Vec<Extent>,
+    values: Vec<f64>,
+    mask: Vec<u64>,
+    held: Held,
+}
+
+impl Rows {
+    /// No rows yet; their values will count against `budget`.
+    pub(crate) fn new(steps: usize, budget: &Arc<Budget>) -> Self {
+        Self {
+            steps,
+            labels: Vec::new(),
+            extents: Vec::new(),
+            values: Vec::new(),
+            mask: Vec::new(),
+            held: Held::none(budget),
+        }
+    }
+
+    /// How many steps each row spans.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Adds a row, unless it is empty.
+    pub(crate) fn push(&mut self, labels: RowLabels, row: &RowBuf) -> Result<(), QueryError> {
+        let Some((first, last)) = row.bounds() else { return Ok(()) };
+        let len = last - first + 1;
+        self.held.grow(len)?;
+        self.extents.push(Extent { first, len, values_at: self.values.len(), mask_at: self.mask.len() });
+        self.values.extend_from_slice(&row.values[first..=last]);
+        self.labels.push(labels);
+        let (word, shift) = (first / WORD, first % WORD);
+        for i in 0..len.div_ceil(WORD) {
+            let low = row.mask[word + i] >> shift;
+            let high = row.mask.get(word + i + 1).filter(|_| shift > 0).map_or(0, |w| w << (WORD - shift));
+            self.mask.push(low | high);
+        }
+        Ok(())
+    }
+
+    /// The labels of row `i`.
+    pub(crate) fn labels(&self, i: usize) -> &RowLabels {
+        &self.labels[i]
+    }
+
+    /// The labels of all rows, to be changed in place.
+    pub(crate) fn labels_mut(&mut self) -> &mut [RowLabels] {
+        &mut self.labels
+    }
+
+    /// The values of row `i` with their steps.
+    pub(crate) fn values(&self, i: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let e = self.extents[i];
+        let mask = &self.mask[e.mask_at..e.mask_at + e.len.div_ceil(WORD)];
+        bits(mask).map(move |b| (e.first + b, self.values[e.values_at + b]))
+    }
+
+    /// Copies row `i` into `row`, in place of what it held.
+    pub(crate) fn load(&self, i: usize, row: &mut RowBuf) {
+        row.clear();
+        self.values(i).for_each(|(step, v)| row.set(step, v));
+    }
+
+    /// Appends the rows of `other`.
+    pub(crate) fn append(&mut self, other: Self) {
+        if self.len() == 0 {
+            *self = other;
+            return;
+        }
+        let (values, mask) = (self.values.len(), self.mask.len());
+        self.labels.extend(other.labels);
+        self.extents.extend(other.extents.iter().map(|e| Extent {
+            values_at: e.values_at + values,
+            mask_at: e.mask_at + mask,
+            ..*e
+        }));
+        self.values.extend(other.values);
+        self.mask.extend(other.mask);
+        self.held.absorb(other.held);
+    }
+
+    /// The rows as series of points at the times of `grid`.
+    pub(crate) fn into_matrix(mut self, grid: &Grid) -> Vec<MatrixSeries> {
+        let labels = std::mem::take(&mut self.labels);
+        let points = |i: usize| self.values(i).map(|(step, v)| (grid.at(step), v)).collect();
+        labels
+            .into_iter()
+            .enumerate()
+            .map(|(i, l)| MatrixSeries { labels: l.labels, points: points(i) })
+            .collect()
+    }
+
+    /// The values of the only step as a vector at time `t`.
+    pub(crate) fn into_vector(mut self, t: TimestampMs) -> Vec<VectorSample> {
+        let labels = std::mem::take(&mut self.labels);
+        let value = |i: usize| self.values(i).next().map(|(_, v)| v);
+        let sample = |(i, l): (usize, RowLabels)| Some(VectorSample { labels: l.labels, t, v: value(i)? });
+        labels.into_iter().enumerate().filter_map(sample).collect()
+    }
+
+    /// Puts the rows into the order of `order`, a list of row numbers.
+    pub(crate) fn reorder(&mut self, order: &[usize]) {
+        self.labels = order.iter().map(|&i| self.labels[i].clone()).collect();
+        self.extents = order.iter().map(|&i| self.extents[i]).collect();
+    }
+
+    /// Passes every row through `f`, which may change it; those that become empty are dropped.
+    pub(crate) fn transform(
+        self,
+        mut f: impl FnMut(&mut RowLabels, &mut RowBuf) -> Result<(), QueryError>,
+    ) -> Result<Self, QueryError> {
+        let budget = self.held.budget();
+        let mut out = Self::new(self.steps, &budget);
+        let mut row = RowBuf::new(self.steps);
+        for i in 0..self.len() {
+            self.load(i, &mut row);
+            let mut labels = self.labels[i].clone();
+            f(&mut labels, &mut row)?;
+            out.push(labels, &row)?;
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn buf(values: &[Option<f64>]) -> RowBuf {
+        let mut row = RowBuf::new(values.len());
+        for (i, v) in values.iter().enumerate() {
+            v.iter().for_each(|&v| row.set(i, v));
+        }
+        row
+    }
+
+    fn labels() -> RowLabels {
+        RowLabels { labels: LabelSet::empty(), drop_name: false }
+    }
+
+    #[test]
+    fn a_short_lived_row_is_charged_for_its_life_alone() {
+        let budget = Budget::new(3);
+        let mut rows = Rows::new(1000, &budget);
+        let mut row = RowBuf::new(1000);
+        row.set(700, 1.0);
+        row.set(702, 2.0);
+        rows.push(labels(), &row).unwrap();
+        assert_eq!(rows.values(0).collect::<Vec<_>>(), [(700, 1.0), (702, 2.0)]);
+        assert!(rows.push(labels(), &row).is_err());
+        rows.push(labels(), &RowBuf::new(1000)).unwrap();
+        assert_eq!(rows.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_pushed_is_loaded(rows in proptest::collection::vec(
+            proptest::collection::vec(proptest::option::weighted(0.3, -9.0..9.0f64), 150), 0..5,
+        )) {
+            let budget = Budget::new(1 << 20);
+            let (mut one, mut two) = (Rows::new(150, &budget), Rows::new(150, &budget));
+            let kept: Vec<_> = rows.iter().filter(|r| r.iter().any(Option::is_some)).collect();
+            for (i, r) in kept.iter().enumerate() {
+                if i < 2 { one.push(labels(), &buf(r)).unwrap() } else { two.push(labels(), &buf(r)).unwrap() }
+            }
+            one.append(two);
+            prop_assert_eq!(one.len(), kept.len());
+            let mut row = RowBuf::new(150);
+            for (i, want) in kept.iter().enumerate() {
+                one.load(i, &mut row);
+                let got: Vec<_> = (0..150).map(|s| row.get(s)).collect();
+                prop_assert_eq!(&got, *want);
+                prop_assert_eq!(row.count(), want.iter().flatten().count());
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Subqueries, and range functions of what had to be computed whole first.
+
+use super::pipeline::is_counter_name;
+use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
+use super::rows::{RowBuf, Rows};
+use super::{Evaluator, Grid};
+use crate::QueryError;
+use crate::eval::labels::without_name;
+use crate::plan::{NodeId, Op, Windows};
+
+impl<'q> Evaluator<'q> {
+    /// The windows of a subquery, and the steps of the expression inside that fill them.
+    pub(crate) fn subquery_windows(
+        &self,
+        windows: &Windows,
+        grid: &Grid,
+    ) -> Result<(WindowSpec, Grid), QueryError> {
+        let Windows::Subquery { range, step, offset, at, .. } = windows else {
+            unreachable!("only subqueries are asked for their steps")
+        };
+        let ends = at.map_or(*grid, Grid::instant);
+        let inner = ends.subquery(*range, *offset, *step, self.budget.limit())?;
+        Ok((WindowSpec { grid: *grid, range: *range, offset: *offset, at: *at }, inner))
+    }
+
+    /// The rows of a subquery's expression over its own steps, with the windows over them.
+    pub(crate) fn subquery(
+        &self,
+        windows: &Windows,
+        grid: &Grid,
+    ) -> Result<(WindowSpec, Grid, Rows), QueryError> {
+        let Windows::Subquery { expr, .. } = windows else {
+            unreachable!("selectors stream: only subqueries are held")
+        };
+        let (spec, inner) = self.subquery_windows(windows, grid)?;
+        let rows = self.vector(*expr, &inner)?;
+        Ok((spec, inner, rows))
+    }
+
+    /// A range function over a subquery that is no pipeline.
+    pub(crate) fn range_over_rows(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
+        let Op::Range { function, windows, params, argument } = &self.plan.node(id).op else {
+            unreachable!("only range functions come here")
+        };
+        let params = params.iter().map(|p| self.scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
+        self.check_params(*function, &params, *argument)?;
+        let (spec, inner, rows) = self.subquery(windows, grid)?;
+        let out =
+            self.call_over_rows(RangeCall { function: *function, spec, params: &params }, &inner, &rows)?;
+        if function.wants_counter() {
+            for i in 0..rows.len() {
+                let name = rows.labels(i).labels.metric_name();
+                if !is_counter_name(name) {
+                    self.note(|n| n.possible_non_counter(name, *argument));
+                }
+            }
+        }
+        if !self.delayed && !function.keeps_name() {
+            self.refuse_equal_labels(&out)?;
+        }
+        Ok(out)
+    }
+
+    /// Which rows of a subquery have values in which windows.
+    pub(crate) fn presence_rows(&self, windows: &Windows, grid: &Grid) -> Result<Rows, QueryError> {
+        let (spec, inner, rows) = self.subquery(windows, grid)?;
+        self.call_over_rows(RangeCall { function: RangeFunction::Present, spec, params: &[] }, &inner, &rows)
+    }
+
+    fn call_over_rows(&self, call: RangeCall<'_>, inner: &Grid, rows: &Rows) -> Result<Rows, QueryError> {
+        let mut out = Rows::new(call.spec.grid.count, &self.budget);
+        let mut row = RowBuf::new(call.spec.grid.count);
+        let mut scratch = RangeScratch::default();
+        let (mut t, mut v) = (Vec::new(), Vec::new());
+        for i in 0..rows.len() {
+            self.watch.check()?;
+            t.clear();
+            v.clear();
+            for (step, value) in rows.values(i) {
+                t.push(inner.at(step).0);
+                v.push(value);
+            }
+            call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
+            let mut labels = rows.labels(i).clone();
+            if !call.function.keeps_name() {
+                labels.drop_name = true;
+            }
+            if labels.drop_name && !self.delayed {
+                labels.labels = without_name(&labels.labels);
+            }
+            out.push(labels, &row)?;
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,188 @@
+//! What is to be computed: a query's syntax tree with everything resolved that does not depend on series.
+//!
+//! Lengths are numbers, `@` and `offset` are times, functions are what the evaluator has, constants are folded, and
+//! every part whose value is the same at all steps is marked, so that it is evaluated once. Nodes stand in one list
+//! and name each other by number: a chain of ten thousand operators is no deeper than one, where it leans left.
+
+mod lower;
+mod lower_call;
+
+pub(crate) use lower::{QuerySpan, lower};
+
+use crate::eval::math::MathFunction;
+use crate::eval::range::RangeFunction;
+use crate::parse::ast::{AggregateOp, BinaryOp, VectorMatching};
+use crate::parse::{Span, ValueType};
+use crate::source::Grouping;
+use cardinal_storage::index::{MatchOp, Matcher};
+use cardinal_storage::model::{DurationMs, LabelSet, METRIC_NAME, TimestampMs};
+
+/// A node's number in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeId(u32);
+
+/// A query, ready to be evaluated.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    nodes: Vec<Node>,
+    pub(crate) root: NodeId,
+    pub(crate) value_type: ValueType,
+}
+
+impl Plan {
+    /// The node `id`.
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+}
+
+/// An operation with the place in the query that it came from.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) op: Op,
+    pub(crate) span: Span,
+}
+
+/// What a node computes: a scalar or an instant vector at each step, unless stated.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// A number.
+    Number(f64),
+    /// A string; only as the whole query.
+    Text(String),
+    /// The evaluation time in seconds.
+    Time,
+    /// The newest samples of series.
+    Instant(Selector),
+    /// The times of the newest samples of series, in seconds.
+    Timestamp(Selector),
+    /// A function of the samples in windows, with scalar parameters.
+    Range { function: RangeFunction, windows: Windows, params: Vec<NodeId>, argument: Span },
+    /// 1 where no series has a sample in the window.
+    AbsentOverTime { windows: Windows, labels: LabelSet },
+    /// The samples in windows as they are; only as the whole query.
+    Windows(Windows),
+    /// 1 where the vector is empty.
+    Absent { vector: NodeId, labels: LabelSet },
+    /// A function of each value; the metric name goes.
+    Map { map: MapOp, vector: NodeId },
+    /// The only value of a vector, else NaN.
+    ScalarOf(NodeId),
+    /// A scalar as a vector of one series without labels.
+    VectorOf(NodeId),
+    /// The greater or smaller of two scalars.
+    Extreme { greatest: bool, a: NodeId, b: NodeId },
+    /// `label_replace`, `label_join`.
+    Relabel { relabel: Relabel, vector: NodeId },
+    /// `sort` and its like.
+    Sort { order: SortOrder, vector: NodeId },
+    /// Functions of classic histograms.
+    Histogram { function: HistogramOp, vector: NodeId, vector_span: Span },
+    /// A function of native histograms: floats give nothing.
+    NativeOnly(NodeId),
+    /// An aggregation.
+    Aggregate(AggregateNode),
+    /// An operator on two scalars.
+    ScalarBinary { op: BinaryOp, lhs: NodeId, rhs: NodeId },
+    /// An operator on a vector and a scalar, which stands left of it if `scalar_left`.
+    VectorScalar { op: BinaryOp, lhs: NodeId, rhs: NodeId, scalar_left: bool, return_bool: bool },
+    /// An operator on two vectors.
+    VectorBinary { op: BinaryOp, lhs: NodeId, rhs: NodeId, matching: VectorMatching, return_bool: bool },
+    /// The same at every step: evaluated at the first.
+    Invariant(NodeId),
+}
+
+/// Series, moved in time.
+#[derive(Debug)]
+pub(crate) struct Selector {
+    pub(crate) matchers: Vec<Matcher>,
+    pub(crate) offset: DurationMs,
+    pub(crate) at: Option<TimestampMs>,
+}
+
+impl Selector {
+    /// The metric name that all series have, if the matchers say so.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let named = self.matchers.iter().find(|m| m.name() == METRIC_NAME && m.op() == MatchOp::Equal);
+        named.map(Matcher::value)
+    }
+}
+
+/// A range vector.
+#[derive(Debug)]
+pub(crate) enum Windows {
+    /// The samples of series.
+    Series { selector: Selector, range: DurationMs },
+    /// The values of an expression, `step` apart.
+    Subquery {
+        expr: NodeId,
+        range: DurationMs,
+        step: DurationMs,
+        offset: DurationMs,
+        at: Option<TimestampMs>,
+    },
+}
+
+/// What is done to each value.
+#[derive(Debug)]
+pub(crate) enum MapOp {
+    /// A function of the number alone.
+    Math(MathFunction),
+    /// Put between two bounds, of which either may be missing.
+    Clamp { low: Option<NodeId>, high: Option<NodeId> },
+    /// Rounded to multiples of a unit.
+    Round(NodeId),
+    /// Negated.
+    Negate,
+    /// Replaced by the evaluation time.
+    EvaluationTime,
+}
+
+/// How labels are rewritten.
+#[derive(Debug)]
+pub(crate) enum Relabel {
+    /// `label_replace`.
+    Replace { target: String, replacement: String, source: String, regex: regex_automata::meta::Regex },
+    /// `label_join`.
+    Join { target: String, separator: String, sources: Vec<String> },
+}
+
+/// How a vector is sorted.
+#[derive(Debug)]
+pub(crate) enum SortOrder {
+    /// By value.
+    Value { descending: bool },
+    /// By labels, numbers inside them as numbers.
+    Labels { names: Vec<String>, descending: bool },
+}
+
+/// A function of classic histograms; a scalar comes with its place in the query.
+#[derive(Debug)]
+pub(crate) enum HistogramOp {
+    /// `histogram_quantile`.
+    Quantile(NodeId, Span),
+    /// `histogram_quantiles`.
+    Quantiles { label: String, quantiles: Vec<(NodeId, Span)> },
+    /// `histogram_fraction`.
+    Fraction { lower: NodeId, upper: NodeId },
+}
+
+/// An aggregation.
+#[derive(Debug)]
+pub(crate) struct AggregateNode {
+    pub(crate) op: AggregateOp,
+    pub(crate) vector: NodeId,
+    pub(crate) grouping: Grouping,
+    pub(crate) param: Param,
+}
+
+/// The parameter of an aggregation.
+#[derive(Debug)]
+pub(crate) enum Param {
+    /// None.
+    None,
+    /// A scalar, and where it stands.
+    Scalar(NodeId, Span),
+    /// The label of `count_values`.
+    Label(String),
+}
