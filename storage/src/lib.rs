@@ -10,7 +10,11 @@
 
 pub mod block;
 pub mod codec;
+mod compact;
+pub mod database;
+pub mod head;
 pub mod index;
 pub mod io;
 pub mod model;
+pub mod read;
 pub mod wal;

@@ -6,6 +6,7 @@
 mod error;
 #[cfg(test)]
 pub(crate) mod memory;
+mod view;
 
 pub use error::SourceError;
 

@@ -34,6 +34,9 @@ pub enum LabelSetError {
     /// A name is empty.
     #[error("a label name is empty")]
     EmptyName,
+    /// A name does not come after the one before it, where sorted names were asked for.
+    #[error("label name {0:?} is out of order")]
+    Unsorted(String),
 }
 
 /// Why bytes are no canonical label section.
@@ -87,6 +90,24 @@ impl LabelSet {
             b.push(name, value);
         }
         b.build()
+    }
+
+    /// Builds a set of labels that come in order of their names. Empty values are dropped.
+    pub fn from_sorted<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, LabelSetError> {
+        let mut section = Vec::with_capacity(256);
+        let mut previous = "";
+        for (name, value) in pairs {
+            match name {
+                "" => return Err(LabelSetError::EmptyName),
+                _ if name <= previous => return Err(LabelSetError::Unsorted(name.into())),
+                _ if value.is_empty() => {}
+                _ => put_label(&mut section, name, value),
+            }
+            previous = name;
+        }
+        Ok(Self { section: section.into() })
     }
 
     /// The canonical section.

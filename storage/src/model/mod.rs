@@ -2,6 +2,7 @@
 
 mod ids;
 mod labels;
+mod metadata;
 mod sample;
 mod time;
 pub mod varint;
@@ -12,6 +13,7 @@ pub use ids::{
 };
 pub(crate) use labels::put_label;
 pub use labels::{Label, LabelSet, LabelSetBuilder, LabelSetError, SectionError, SectionIter};
+pub use metadata::{MetricKind, MetricMetadata};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale, merge_values, stale_nan};
 pub use time::{DurationMs, TimeRange, TimestampMs, Window};
 

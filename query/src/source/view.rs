@@ -1,0 +1,93 @@
+//! The storage's view as a source: one part for each shard.
+
+use super::{Grouping, Part, Source, SourceError};
+use cardinal_storage::index::Matcher;
+use cardinal_storage::model::{LabelSet, TimeRange};
+use cardinal_storage::read::{Grouper, ReadError, SeriesCursor, View};
+use std::borrow::Cow;
+
+impl From<ReadError> for SourceError {
+    fn from(e: ReadError) -> Self {
+        Self::new(e)
+    }
+}
+
+impl Source for View {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError> {
+        let part = |cursor| Box::new(ShardPart { cursor, groupers: Vec::new() }) as Box<dyn Part + 'a>;
+        Ok(self.select(matchers, range)?.into_iter().map(part).collect())
+    }
+
+    fn label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, SourceError> {
+        Ok(self.label_names(selectors, range, limit)?)
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, SourceError> {
+        Ok(self.label_values(name, selectors, range, limit)?)
+    }
+
+    fn series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<LabelSet>, SourceError> {
+        Ok(self.series(selectors, range, limit)?)
+    }
+}
+
+/// The selected series of one shard.
+struct ShardPart<'a> {
+    cursor: SeriesCursor<'a>,
+    /// One for each grouping asked for: one, as a rule.
+    groupers: Vec<(Grouping, Grouper)>,
+}
+
+impl Part for ShardPart<'_> {
+    fn series_max(&self) -> u64 {
+        self.cursor.series_max()
+    }
+
+    fn advance(&mut self) -> Result<bool, SourceError> {
+        Ok(self.cursor.advance()?)
+    }
+
+    fn samples(&mut self) -> Result<(&[i64], &[f64]), SourceError> {
+        Ok(self.cursor.samples()?)
+    }
+
+    fn labels(&mut self) -> Result<LabelSet, SourceError> {
+        Ok(self.cursor.labels()?)
+    }
+
+    fn label(&mut self, name: &str) -> Result<Option<Cow<'_, str>>, SourceError> {
+        Ok(self.cursor.label(name)?)
+    }
+
+    fn group(&mut self, grouping: &Grouping) -> Result<u32, SourceError> {
+        let at = match self.groupers.iter().position(|(g, _)| g == grouping) {
+            Some(at) => at,
+            None => {
+                let keeps = grouping.clone();
+                self.groupers.push((grouping.clone(), Grouper::new(move |name| keeps.keeps(name))));
+                self.groupers.len() - 1
+            }
+        };
+        Ok(self.cursor.group(&mut self.groupers[at].1)?)
+    }
+}

@@ -1,0 +1,299 @@
+//! The cut: what the head-chunk log holds of closed windows becomes blocks, one for each window.
+//!
+//! ```text
+//! freeze: open chunks and late samples of the windows ─► log          (slices, under the shards' locks)
+//! note:   a position per shard
+//! write:  per shard, per series: records below the position ─► one chunk ─► block of its window
+//! ```
+//!
+//! Nothing is published here: see `database`. After an error the directories are garbage and the head is as it was.
+
+use crate::block::{BlockMeta, BlockSpec, BlockWriter, ChunkEntry, Tier, WriteBlockError};
+use crate::codec::{self, ChunkError, EncoderHint, NoColumns, Samples, Times};
+use crate::head::Head;
+use crate::head::cuts::CutPositions;
+use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
+use crate::head::series::SeriesCopies;
+use crate::head::shard::{SLICE, Shard};
+use crate::io::Fs;
+use crate::model::{BlockId, LabelSet, SeriesKey, SeriesSlot, TimestampMs, Window};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Samples of a chunk at most: a reader of a short range decodes whole chunks.
+const CHUNK_SAMPLES_MAX: usize = 4096;
+/// A chunk of fewer samples keeps its own times: a shared column's entry would cost more.
+const COLUMN_SAMPLES_MIN: usize = 4;
+
+/// Why a cut failed. The head still has everything.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutError {
+    /// A block could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteBlockError),
+    /// The head-chunk log is damaged.
+    #[error(transparent)]
+    Log(#[from] LogCorruption),
+    /// A chunk of the log is damaged.
+    #[error("head-chunk log position {at:x}: {source}")]
+    Chunk {
+        /// Its position.
+        at: u64,
+        /// What is wrong.
+        source: ChunkError,
+    },
+    /// A block that was just written could not be opened.
+    #[error(transparent)]
+    Open(#[from] crate::block::OpenBlockError),
+    /// The checkpoint that belongs to the cut could not be written.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::head::CheckpointError),
+    /// The log could not be synced.
+    #[error(transparent)]
+    Wal(#[from] crate::wal::WalError),
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The cut could not be committed.
+    #[error("{0}")]
+    Commit(String),
+    /// The database was closed meanwhile.
+    #[error("the database is closed")]
+    Closed,
+}
+
+/// Moves everything in windows that end by `until` to the head-chunk log; returns the log's position for each shard, below which
+/// it stands.
+pub(crate) fn freeze(head: &Head, until: TimestampMs) -> Vec<HeadPos> {
+    let shard = |shard: &Shard| {
+        shard.for_each_slice(|series, slots| series.freeze_until(slots, until, &head.log));
+        head.log.end()
+    };
+    head.shards.iter().map(shard).collect()
+}
+
+/// A block that was written, not published.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) id: BlockId,
+    pub(crate) window: Window,
+    pub(crate) meta: BlockMeta,
+}
+
+/// A series' records of one window.
+struct Found {
+    window: Window,
+    key: SeriesKey,
+    slot: SeriesSlot,
+    /// Newest first.
+    records: Vec<HeadPos>,
+}
+
+/// What a cut works with.
+pub(crate) struct Cutter<'a> {
+    pub(crate) fs: &'a Arc<dyn Fs>,
+    pub(crate) blocks_dir: &'a Path,
+    pub(crate) head: &'a Head,
+    pub(crate) cuts: &'a CutPositions,
+    pub(crate) until: TimestampMs,
+    /// One for each shard, of [`freeze`].
+    pub(crate) positions: &'a [HeadPos],
+    /// The id of the first block; the others follow.
+    pub(crate) first_id: BlockId,
+    /// The newest LSN that may be in the blocks.
+    pub(crate) newest_lsn: u64,
+    /// Called between series: whether to give up.
+    pub(crate) is_closing: &'a dyn Fn() -> bool,
+}
+
+/// A block being written.
+struct Unfinished {
+    id: BlockId,
+    window: Window,
+    writer: BlockWriter,
+}
+
+/// The blocks being written.
+#[derive(Default)]
+struct Writers {
+    by_window: BTreeMap<TimestampMs, Unfinished>,
+}
+
+/// Scratch that is reused from series to series.
+#[derive(Default)]
+struct Scratch {
+    parts: Vec<Samples>,
+    merged: Samples,
+    column: Vec<u8>,
+    chunks: Vec<u8>,
+    hint: EncoderHint,
+}
+
+impl Cutter<'_> {
+    /// Writes a block for each window that has records.
+    pub(crate) fn write_blocks(&self) -> Result<Vec<Written>, CutError> {
+        let mut writers = Writers::default();
+        let mut scratch = Scratch::default();
+        for shard in &self.head.shards {
+            let (mut found, log) = self.collect(shard)?;
+            sort(&mut found, shard);
+            for of_window in found.chunk_by(|a, b| a.window == b.window) {
+                let window = of_window[0].window;
+                let writer = self.writer(&mut writers, window)?;
+                writer.begin_shard(shard.id)?;
+                for series in of_window {
+                    if (self.is_closing)() {
+                        return Err(CutError::Closed);
+                    }
+                    let labels = labels_of(shard, series.slot);
+                    write_series(writer, series, &labels, &log, &mut scratch)?;
+                }
+            }
+        }
+        let finish = |u: Unfinished| Ok(Written { id: u.id, window: u.window, meta: u.writer.finish()? });
+        writers.by_window.into_values().map(finish).collect()
+    }
+
+    fn writer<'w>(&self, writers: &'w mut Writers, window: Window) -> Result<&'w mut BlockWriter, CutError> {
+        let id = BlockId(self.first_id.0 + writers.by_window.len() as u64);
+        if let std::collections::btree_map::Entry::Vacant(entry) = writers.by_window.entry(window.start) {
+            let spec = BlockSpec {
+                id,
+                window,
+                tier: Tier::Raw,
+                level: 0,
+                sources: Vec::new(),
+                seed: self.head.seed,
+                account_label: self.head.account_label.to_string(),
+                shards: crate::model::ShardCount::new(self.head.shards.len() as u16)
+                    .expect("a head's shards are counted"),
+                lsns: Some((0, self.newest_lsn)),
+            };
+            let dir = self.blocks_dir.join(id.to_string());
+            let writer = BlockWriter::create(self.fs.clone(), &dir, spec)?;
+            entry.insert(Unfinished { id, window, writer });
+        }
+        Ok(&mut writers.by_window.get_mut(&window.start).expect("inserted above").writer)
+    }
+
+    /// The records of one shard that go into blocks, by series and window, and the log to read them from.
+    fn collect(&self, shard: &Shard) -> Result<(Vec<Found>, LogSnapshot), CutError> {
+        let mut found = Vec::new();
+        let mut copies = SeriesCopies::default();
+        let mut log = self.head.log.snapshot();
+        let end = shard.series.lock().slots();
+        for first in (0..end).step_by(SLICE as usize) {
+            let slots: Vec<u32> = (first..end.min(first + SLICE)).collect();
+            shard.series.lock().copy_tails(&slots, &mut copies);
+            if copies.series.iter().any(|s| s.tail >= log.end()) {
+                log = self.head.log.snapshot();
+            }
+            for series in &copies.series {
+                self.collect_series(shard, series.slot, series.tail, &log, &mut found)?;
+            }
+        }
+        Ok((found, log))
+    }
+
+    fn collect_series(
+        &self,
+        shard: &Shard,
+        slot: SeriesSlot,
+        tail: HeadPos,
+        log: &LogSnapshot,
+        found: &mut Vec<Found>,
+    ) -> Result<(), CutError> {
+        let from = found.len();
+        let mut at = tail;
+        let mut key: Option<SeriesKey> = None;
+        while let Some(record) = log.get(at)? {
+            let window = Window::of(record.header.first_t, self.head.window);
+            let here = at;
+            at = record.header.prev;
+            let wanted = window.end() <= self.until
+                && here < self.positions[shard.id.index()]
+                && !self.cuts.is_cut(window.start, shard.id, here);
+            if !wanted {
+                continue;
+            }
+            if let Some(f) = found[from..].iter_mut().find(|f| f.window == window) {
+                f.records.push(here);
+                continue;
+            }
+            let key = *key
+                .get_or_insert_with(|| labels_of(shard, slot).key(&self.head.account_label, self.head.seed));
+            found.push(Found { window, key, slot, records: vec![here] });
+        }
+        Ok(())
+    }
+}
+
+fn labels_of(shard: &Shard, slot: SeriesSlot) -> LabelSet {
+    let index = shard.index.read();
+    index.labels(index.row(slot).expect("nothing leaves while a cut runs"))
+}
+
+/// Into the order of blocks: by window, key, and labels where keys are equal.
+fn sort(found: &mut [Found], shard: &Shard) {
+    found.sort_unstable_by_key(|f| (f.window, f.key));
+    for equal in found.chunk_by_mut(|a, b| (a.window, a.key) == (b.window, b.key)).filter(|run| run.len() > 1)
+    {
+        equal.sort_by_cached_key(|f| labels_of(shard, f.slot));
+    }
+}
+
+/// Merges a series' records into chunks of the block.
+fn write_series(
+    writer: &mut BlockWriter,
+    series: &Found,
+    labels: &LabelSet,
+    log: &LogSnapshot,
+    scratch: &mut Scratch,
+) -> Result<(), CutError> {
+    let Scratch { parts, merged, column, chunks, hint } = scratch;
+    parts.resize_with(series.records.len().max(parts.len()), Samples::default);
+    // Records come newest first.
+    for (part, at) in parts.iter_mut().zip(series.records.iter().rev()) {
+        part.clear();
+        let Some(record) = log.get(*at)? else { continue };
+        let bad = |source| CutError::Chunk { at: at.0, source };
+        codec::verify(record.chunk).map_err(bad)?;
+        codec::decode(record.chunk, &NoColumns, part).map_err(bad)?;
+    }
+    let parts = &mut parts[..series.records.len()];
+    parts.sort_by_key(|p| p.t.first().copied());
+    merged.clear();
+    codec::merge(parts, merged);
+    chunks.clear();
+    let mut entries = Vec::new();
+    for from in (0..merged.len()).step_by(CHUNK_SAMPLES_MAX) {
+        let to = merged.len().min(from + CHUNK_SAMPLES_MAX);
+        let (t, v) = (&merged.t[from..to], &merged.v[from..to]);
+        let times = if t.len() < COLUMN_SAMPLES_MIN {
+            Times::Inline
+        } else {
+            column.clear();
+            codec::encode_column(t, column);
+            Times::Column(writer.time_column(column))
+        };
+        let start = chunks.len();
+        codec::seal((t, v), times, hint, chunks);
+        entries.push((start..chunks.len(), t[0], t[t.len() - 1], t.len() as u32));
+    }
+    let entry = |(bytes, first, last, samples): &(std::ops::Range<usize>, i64, i64, u32)| ChunkEntry {
+        first: TimestampMs(*first),
+        last: TimestampMs(*last),
+        samples: *samples,
+        bytes: &chunks[bytes.clone()],
+    };
+    let entries: Vec<ChunkEntry<'_>> = entries.iter().map(entry).collect();
+    writer.push_series(labels, series.key, &entries)?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Making blocks: out of the head (a cut).
+
+pub(crate) mod cut;

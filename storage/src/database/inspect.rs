@@ -1,0 +1,120 @@
+//! Looking at a data directory without touching it: beside a running server, or after one.
+
+use super::manifest::{Manifest, ManifestError};
+use super::open::{CHECKPOINT_DIR, HEAD_DIR, WAL_DIR, open_block};
+use crate::block::Block;
+use crate::head::checkpoint;
+use crate::io::{Fs, OpenMode};
+use crate::model::{BlockId, Window};
+use crate::wal;
+use std::path::Path;
+
+/// A data directory at a glance. What could not be read says so in its place.
+#[derive(Debug)]
+pub struct DirectoryReport {
+    /// Shards of the directory.
+    pub shards: u16,
+    /// The label that owns a series.
+    pub account_label: String,
+    /// The raw window's length in milliseconds.
+    pub window_ms: i64,
+    /// The checkpoint in force.
+    pub checkpoint: Option<CheckpointReport>,
+    /// What the log holds from the checkpoint on; an error's text where it could not be read.
+    pub wal: Result<wal::ReplayReport, String>,
+    /// Bytes of head-chunk log segments on disk.
+    pub head_log_bytes: u64,
+    /// The blocks that the manifest names.
+    pub blocks: Vec<BlockReport>,
+    /// What could not be read, in words.
+    pub problems: Vec<String>,
+}
+
+/// The checkpoint in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointReport {
+    /// Its number.
+    pub number: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// The first log segment that a restart replays.
+    pub wal_segment: u64,
+    /// Series in it, by shard; `None` where it could not be read.
+    pub series_by_shard: Option<Vec<u64>>,
+}
+
+/// A block as the manifest names it.
+#[derive(Debug)]
+pub struct BlockReport {
+    /// Its id.
+    pub id: BlockId,
+    /// `raw`, `5m`, `1h` or `1d`.
+    pub tier: String,
+    /// How often it was merged.
+    pub level: u8,
+    /// Its window.
+    pub window: Window,
+    /// Its series.
+    pub series: u64,
+    /// Its samples.
+    pub samples: u64,
+    /// Bytes of `index` and `chunks`.
+    pub bytes: (u64, u64),
+    /// The block itself; an error's text where it could not be opened.
+    pub block: Result<Block, String>,
+}
+
+/// Why a directory could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+}
+
+/// Looks at the directory `dir`. Never writes; works beside a running server, whose newest writes may be missing.
+pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError> {
+    let state = Manifest::inspect(fs, dir)?;
+    let mut problems = Vec::new();
+    let checkpoint = state.checkpoint.as_ref().map(|c| {
+        let path = checkpoint::path_of(&dir.join(CHECKPOINT_DIR), c.number);
+        let counted = checkpoint::count(fs, &path, state.init.shards);
+        let series_by_shard = counted.map_err(|e| problems.push(e.to_string())).ok();
+        CheckpointReport { number: c.number, bytes: c.bytes, wal_segment: c.wal_segment, series_by_shard }
+    });
+    let first_segment = checkpoint.as_ref().map_or(0, |c| c.wal_segment);
+    let wal_dir = dir.join(WAL_DIR);
+    let wal = wal::inspect(fs, &wal_dir, first_segment, &mut |_, _| Ok::<(), wal::WalError>(()));
+    let wal = wal.map_err(|e| e.to_string());
+    let blocks = state.blocks.values().map(|entry| BlockReport {
+        id: BlockId(entry.id),
+        tier: entry.tier.clone(),
+        level: entry.level,
+        window: entry.window(),
+        series: entry.series,
+        samples: entry.samples,
+        bytes: (entry.index_bytes, entry.chunks_bytes),
+        block: open_block(fs, dir, entry).map_err(|e| e.to_string()),
+    });
+    Ok(DirectoryReport {
+        shards: state.init.shards,
+        account_label: state.init.account_label.clone(),
+        window_ms: state.init.window_ms,
+        checkpoint,
+        wal,
+        head_log_bytes: folder_bytes(fs, &dir.join(HEAD_DIR), &mut problems),
+        blocks: blocks.collect(),
+        problems,
+    })
+}
+
+/// The lengths of all files of a folder.
+fn folder_bytes(fs: &dyn Fs, folder: &Path, problems: &mut Vec<String>) -> u64 {
+    let entries = fs.read_dir(folder).unwrap_or_else(|e| {
+        problems.push(format!("{}: {e}", folder.display()));
+        Vec::new()
+    });
+    let len = |name: &str| fs.open(&folder.join(name), OpenMode::Read).and_then(|f| f.len());
+    entries.iter().filter_map(|e| len(&e.name).ok()).sum()
+}

@@ -1,0 +1,396 @@
+//! What goes on beside appending and reading: cuts, checkpoints, and letting go of what nobody needs.
+//!
+//! What is due is a pure choice ([`due`]); one thread carries it out, another writes the head-chunk log's pages.
+
+use super::manifest::{BlockEntry, CheckpointEntry, Edit, Manifest, State};
+use super::open::{BLOCKS_DIR, CHECKPOINT_DIR, open_block};
+use super::retire::{RetireQueue, Retired};
+use super::{CutError, Database, DatabaseOptions};
+use crate::compact::cut::{self, Cutter, Written};
+use crate::head::checkpoint;
+use crate::head::cuts::CutPositions;
+use crate::head::log::HeadPos;
+use crate::model::{BlockId, DurationMs, TimestampMs, Window};
+use crate::read::ViewState;
+use crate::wal::Lsn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A window is cut when the newest sample is so far beyond its end.
+const CUT_AFTER: DurationMs = DurationMs::mins(5);
+/// After a flush that did not help, the next one waits so long.
+const FLUSH_PAUSE: Duration = Duration::from_secs(300);
+/// How often memory is counted, idle series are looked for, and checkpoints are considered.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the head-chunk log's full pages are written.
+const WRITE_OUT_EVERY: Duration = Duration::from_millis(100);
+
+/// The state of whoever maintains.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    manifest: Manifest,
+    retired: RetireQueue,
+    /// Windows that end by here have been cut.
+    cut_until: TimestampMs,
+    checkpoint_lsn: Lsn,
+    checkpoint_bytes: u64,
+    last_look: Option<Duration>,
+    last_flush: Option<Duration>,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// Cut the windows that end by then.
+    Cut(TimestampMs),
+    /// Cut everything, since memory is used up.
+    Flush,
+    Checkpoint,
+}
+
+/// What the choice is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation {
+    pub(super) newest: TimestampMs,
+    pub(super) cut_until: TimestampMs,
+    pub(super) window: DurationMs,
+    pub(super) memory_bytes: u64,
+    pub(super) memory_budget: u64,
+    /// Since the last flush for memory.
+    pub(super) since_flush: Option<Duration>,
+    /// Log since the last checkpoint.
+    pub(super) log_bytes: u64,
+    pub(super) checkpoint_bytes: u64,
+    pub(super) checkpoint_min: u64,
+}
+
+/// Chooses what to do next: a closed window first, then memory, then the length of the log.
+pub(super) fn due(s: &Situation) -> Due {
+    let closed = closed_until(s.newest, s.window);
+    if closed > s.cut_until {
+        return Due::Cut(closed);
+    }
+    if s.memory_bytes > s.memory_budget && s.since_flush.is_none_or(|t| t >= FLUSH_PAUSE) {
+        return Due::Flush;
+    }
+    if s.log_bytes > s.checkpoint_min.max(s.checkpoint_bytes) {
+        return Due::Checkpoint;
+    }
+    Due::Nothing
+}
+
+/// The end of the newest window that is closed when `newest` is the newest sample.
+fn closed_until(newest: TimestampMs, window: DurationMs) -> TimestampMs {
+    match newest {
+        TimestampMs::MIN => TimestampMs::MIN,
+        newest => Window::of(newest - CUT_AFTER + DurationMs(1), window).start,
+    }
+}
+
+impl Maintenance {
+    pub(super) fn new(manifest: Manifest, state: &State, checkpoint_lsn: Lsn) -> Self {
+        let ends = state.blocks.values().map(|b| b.window().end());
+        Self {
+            manifest,
+            retired: RetireQueue::default(),
+            cut_until: ends.max().unwrap_or(TimestampMs::MIN),
+            checkpoint_lsn,
+            checkpoint_bytes: state.checkpoint.as_ref().map_or(0, |c| c.bytes),
+            last_look: None,
+            last_flush: None,
+        }
+    }
+}
+
+impl Database {
+    /// Starts the threads that maintain the directory.
+    pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
+        self.start_thread("maintain", DatabaseOptions::TICK, |database| database.maintain())?;
+        self.start_thread("head-log", WRITE_OUT_EVERY, |database| {
+            if let Err(error) = database.head.log.write_out() {
+                database.counters.head_log_failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "the head-chunk log could not be written; its pages stay in memory and are written again");
+            }
+        })
+    }
+
+    /// Runs `work` every `period` until the database is closed or gone.
+    fn start_thread(self: &Arc<Self>, name: &str, period: Duration, work: fn(&Self)) -> io::Result<()> {
+        let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
+        let database = Arc::downgrade(self);
+        let run = move || {
+            while let Err(crossbeam::channel::RecvTimeoutError::Timeout) = stopped.recv_timeout(period) {
+                let Some(database) = database.upgrade() else { return };
+                work(&database);
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run)?;
+        self.threads.lock().push((stop, thread));
+        Ok(())
+    }
+
+    /// Does what is due, at most one cut or checkpoint. The background calls it every second.
+    pub fn maintain(&self) {
+        let mut m = self.maintenance.lock();
+        self.retire(&mut m);
+        let now = self.clock.monotonic();
+        let looked_lately = m.last_look.is_some_and(|t| now.saturating_sub(t) < LOOK_EVERY);
+        if looked_lately && self.options.background {
+            return;
+        }
+        m.last_look = Some(now);
+        self.head
+            .shards
+            .iter()
+            .for_each(|s| s.for_each_slice(|series, slots| series.freeze_idle(slots, &self.head.log)));
+        let memory_bytes = self.memory_bytes();
+        self.counters.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        let situation = Situation {
+            newest: self.head.newest(),
+            cut_until: m.cut_until,
+            window: self.head.window,
+            memory_bytes,
+            memory_budget: self.options.memory_budget,
+            since_flush: m.last_flush.map(|t| now.saturating_sub(t)),
+            log_bytes: self.wal.bytes_since(m.checkpoint_lsn),
+            checkpoint_bytes: m.checkpoint_bytes,
+            checkpoint_min: self.options.checkpoint_bytes,
+        };
+        let result = match due(&situation) {
+            Due::Nothing => Ok(()),
+            Due::Cut(until) => self.cut(&mut m, until),
+            Due::Flush => {
+                m.last_flush = Some(now);
+                self.cut(&mut m, TimestampMs::MAX)
+            }
+            Due::Checkpoint => self.checkpoint(&mut m),
+        };
+        match result {
+            Ok(()) | Err(CutError::Closed) => {}
+            Err(error) => {
+                self.counters.maintenance_failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "maintenance failed; nothing is lost, it is tried again");
+            }
+        }
+        let still_full = memory_bytes > self.options.memory_budget
+            && self.memory_bytes() > self.options.memory_budget / 5 * 4;
+        if self.refuse_new_series.swap(still_full, Ordering::Relaxed) != still_full {
+            tracing::warn!(
+                refusing = still_full,
+                budget = self.options.memory_budget,
+                "memory budget of the head: new series"
+            );
+        }
+    }
+
+    /// Bytes of memory that count against the head's budget.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.head.memory_bytes() + self.wal.stats().buffer_bytes + self.aliases.lock().memory_bytes()
+    }
+
+    /// Moves everything in the head into blocks.
+    pub fn flush(&self) -> Result<(), CutError> {
+        let mut m = self.maintenance.lock();
+        self.cut(&mut m, TimestampMs::MAX)?;
+        self.retire(&mut m);
+        Ok(())
+    }
+
+    /// Cuts the windows that end by `until`: blocks, a checkpoint without what is in them, one edit.
+    fn cut(&self, m: &mut Maintenance, until: TimestampMs) -> Result<(), CutError> {
+        let first_id = m.manifest.state().next_block_id(0);
+        let result = self.try_cut(m, until, first_id);
+        if result.is_err() {
+            // A failed commit leaves open which state the disk holds: then what it may name stays.
+            if !m.manifest.has_failed() {
+                self.discard_blocks(first_id);
+            }
+        }
+        result
+    }
+
+    fn try_cut(&self, m: &mut Maintenance, until: TimestampMs, first_id: BlockId) -> Result<(), CutError> {
+        let started = self.clock.monotonic();
+        let old = self.view.load_full();
+        let positions = cut::freeze(&self.head, until);
+        let cutter = Cutter {
+            fs: &self.fs,
+            blocks_dir: &self.dir.join(BLOCKS_DIR),
+            head: &self.head,
+            cuts: &old.cuts,
+            until,
+            positions: &positions,
+            first_id,
+            newest_lsn: self.wal.end().0,
+            is_closing: &|| self.is_closing(),
+        };
+        let written = cutter.write_blocks()?;
+        if written.is_empty() {
+            m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
+            return Ok(());
+        }
+        let blocks_dir = self.dir.join(BLOCKS_DIR);
+        self.fs.sync_dir(&blocks_dir).map_err(|source| CutError::Io { path: blocks_dir, source })?;
+        let cuts = old.cuts.with(written.iter().map(|w| (w.window.start, positions.clone())));
+        let mut blocks = old.blocks.clone();
+        let entries: Vec<BlockEntry> = written.iter().map(entry).collect();
+        for (w, e) in written.iter().zip(&entries) {
+            blocks.insert(w.id, Arc::new(open_block(&*self.fs, &self.dir, e)?));
+        }
+        self.commit(m, entries, &cuts)?;
+        let samples: u64 = written.iter().map(|w| w.meta.samples).sum();
+        self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
+        tracing::info!(blocks = written.len(), samples, until = until.0, "cut the head");
+        m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
+        let new = Arc::new(ViewState { blocks, cuts });
+        self.view.store(new);
+        m.retired.push(&old, Retired::Series { until, positions });
+        Ok(())
+    }
+
+    /// A checkpoint without a cut: bounds the log that a restart replays.
+    fn checkpoint(&self, m: &mut Maintenance) -> Result<(), CutError> {
+        let cuts = self.view.load().cuts.clone();
+        self.commit(m, Vec::new(), &cuts)
+    }
+
+    /// Writes a checkpoint and commits it together with new blocks; then lets go of the log below it.
+    fn commit(
+        &self,
+        m: &mut Maintenance,
+        add_blocks: Vec<BlockEntry>,
+        cuts: &CutPositions,
+    ) -> Result<(), CutError> {
+        let folder = self.dir.join(CHECKPOINT_DIR);
+        let before = m.manifest.state().checkpoint.as_ref().map(|c| c.number);
+        let number = m.manifest.state().next_sequence;
+        let path = checkpoint::path_of(&folder, number);
+        if self.fs.exists(&path).map_err(|source| CutError::Io { path: path.clone(), source })? {
+            self.fs.remove_file(&path).map_err(|source| CutError::Io { path: path.clone(), source })?;
+        }
+        let written = checkpoint::write(&*self.fs, &folder, number, &self.head, cuts, &|| self.wal.end())?;
+        self.wal.flush()?;
+        let wal_segment = self.wal.first_segment_needed(written.oldest_lsn);
+        let entry =
+            CheckpointEntry { number, bytes: written.bytes, wal_segment, head_log_end: written.log_end };
+        let edit = Edit { add_blocks, checkpoint: Some(entry), ..Edit::default() };
+        m.manifest.commit(&edit).map_err(|e| CutError::Commit(e.to_string()))?;
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        (m.checkpoint_lsn, m.checkpoint_bytes) = (written.oldest_lsn, written.bytes);
+        // The edit stands: what is left behind now is garbage at the next start.
+        if let Err(error) = self.wal.drop_segments_below(wal_segment) {
+            tracing::warn!(%error, "old log segments could not be removed");
+        }
+        if let Some(before) = before {
+            let path = checkpoint::path_of(&folder, before);
+            if let Err(error) = self.fs.remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "the old checkpoint could not be removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a cut that failed has written.
+    fn discard_blocks(&self, first: BlockId) {
+        let dir = self.dir.join(BLOCKS_DIR);
+        let Ok(entries) = self.fs.read_dir(&dir) else { return };
+        for entry in entries {
+            if u64::from_str_radix(&entry.name, 16).is_ok_and(|id| id >= first.0) {
+                let path = dir.join(&entry.name);
+                if let Err(error) = self.fs.remove_dir_all(&path) {
+                    tracing::warn!(path = %path.display(), %error, "an unfinished block could not be removed");
+                }
+            }
+        }
+    }
+
+    /// Lets go of what no query can want any more.
+    fn retire(&self, m: &mut Maintenance) {
+        while let Some(retired) = m.retired.pop() {
+            match retired {
+                Retired::Series { until, positions } => self.retire_series(m, until, &positions),
+                Retired::Ids(released) => {
+                    released.iter().for_each(|(shard, released)| self.head.shard(*shard).release(released));
+                }
+            }
+        }
+    }
+
+    fn retire_series(&self, m: &mut Maintenance, until: TimestampMs, positions: &[HeadPos]) {
+        let mut left = Vec::new();
+        for shard in &self.head.shards {
+            let position = positions[shard.id.index()];
+            let released = shard.remove_series(|series, slot| series.may_leave(slot, until, position));
+            if !released.is_empty() {
+                left.push((shard.id, released));
+            }
+        }
+        let series: usize = left.iter().map(|(_, r)| r.slots().len()).sum();
+        self.counters.series_left.fetch_add(series as u64, Ordering::Relaxed);
+        let old = self.view.load_full();
+        let segments = self.head.log.forget(|window, end| old.cuts.covers(window, end));
+        if let Err(error) = self.head.log.remove(&segments) {
+            tracing::warn!(%error, "a segment of the head-chunk log could not be removed");
+        }
+        let cuts = match self.head.log.first_segment() {
+            Some(first) => old.cuts.without_below(first),
+            None => old.cuts.clone(),
+        };
+        self.view.store(Arc::new(ViewState { blocks: old.blocks.clone(), cuts }));
+        m.retired.push(&old, Retired::Ids(left));
+    }
+}
+
+fn entry(w: &Written) -> BlockEntry {
+    BlockEntry {
+        id: w.id.0,
+        tier: w.meta.tier.to_string(),
+        level: w.meta.level,
+        window_start: w.window.start.0,
+        window_ms: w.window.len.0,
+        index_bytes: w.meta.index_bytes,
+        chunks_bytes: w.meta.chunks_bytes,
+        series: w.meta.series,
+        samples: w.meta.samples,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Situation = Situation {
+        newest: TimestampMs(0),
+        cut_until: TimestampMs(0),
+        window: DurationMs::hours(2),
+        memory_bytes: 10,
+        memory_budget: 100,
+        since_flush: None,
+        log_bytes: 0,
+        checkpoint_bytes: 0,
+        checkpoint_min: 256,
+    };
+
+    #[test]
+    fn what_is_due() {
+        let check = |change: fn(&mut Situation), want| {
+            let mut s = QUIET;
+            change(&mut s);
+            assert_eq!(due(&s), want, "{s:?}");
+        };
+        let end = DurationMs::hours(2).0;
+        check(|_| {}, Due::Nothing);
+        check(|s| s.newest = TimestampMs(DurationMs::hours(2).0 + CUT_AFTER.0 - 1), Due::Nothing);
+        check(|s| s.newest = TimestampMs(DurationMs::hours(2).0 + CUT_AFTER.0), Due::Cut(TimestampMs(end)));
+        check(|s| s.newest = TimestampMs(DurationMs::hours(9).0), Due::Cut(TimestampMs(4 * end)));
+        check(|s| (s.newest, s.cut_until) = (TimestampMs::MIN, TimestampMs::MIN), Due::Nothing);
+        check(|s| s.memory_bytes = 101, Due::Flush);
+        check(|s| (s.memory_bytes, s.since_flush) = (101, Some(FLUSH_PAUSE / 2)), Due::Nothing);
+        check(|s| (s.memory_bytes, s.since_flush) = (101, Some(FLUSH_PAUSE)), Due::Flush);
+        check(|s| s.log_bytes = 257, Due::Checkpoint);
+        check(|s| (s.log_bytes, s.checkpoint_bytes) = (257, 300), Due::Nothing);
+    }
+}

@@ -1,0 +1,453 @@
+//! The `MANIFEST`: the only commit point of a data directory (`docs/format/manifest.md`).
+
+use crate::io::{File, Fs, OpenMode};
+use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, Window};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const MAGIC: &[u8; 8] = b"CRDLMANF";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 16;
+const EDIT_HEADER_BYTES: usize = 16;
+const EDIT_BYTES_MAX: usize = 16 << 20;
+/// A longer manifest is written anew at start.
+const REWRITE_BYTES: u64 = 1 << 20;
+const NAME: &str = "MANIFEST";
+const NEW_NAME: &str = "MANIFEST.new";
+
+/// What is fixed when a directory is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Init {
+    pub(crate) seed: u64,
+    pub(crate) shards: u16,
+    pub(crate) account_label: String,
+    /// Shards per account: anything but 1 is refused for now.
+    pub(crate) spread: u16,
+    pub(crate) window_ms: i64,
+}
+
+/// A block as the manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlockEntry {
+    pub(crate) id: u64,
+    pub(crate) tier: String,
+    pub(crate) level: u8,
+    pub(crate) window_start: i64,
+    pub(crate) window_ms: i64,
+    pub(crate) index_bytes: u64,
+    pub(crate) chunks_bytes: u64,
+    pub(crate) series: u64,
+    pub(crate) samples: u64,
+}
+
+/// The checkpoint in force and what it needs beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckpointEntry {
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+    /// The first WAL segment to replay.
+    pub(crate) wal_segment: u64,
+    /// Bytes of the head-chunk log from here on are ignored.
+    pub(crate) head_log_end: u64,
+}
+
+/// One atomic change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Edit {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<Init>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) add_blocks: Vec<BlockEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remove_blocks: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checkpoint: Option<CheckpointEntry>,
+}
+
+/// The fold of all edits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) init: Init,
+    pub(crate) blocks: BTreeMap<BlockId, BlockEntry>,
+    pub(crate) checkpoint: Option<CheckpointEntry>,
+    /// The number of the next edit.
+    pub(crate) next_sequence: u64,
+}
+
+/// Why the manifest could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Not a manifest.
+    #[error("{path}: this is no Cardinal manifest; is it the right directory?")]
+    NotAManifest {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Made by another version.
+    #[error(
+        "{path}: the directory has format version {found}, this Cardinal reads version {VERSION}; use the version that made it, or start with an empty directory"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+    },
+    /// An edit is damaged and valid ones follow it.
+    #[error("{path} offset {offset}: expected {expected}, found {found}; restore the file from a backup")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What should be there.
+        expected: String,
+        /// What is.
+        found: String,
+    },
+    /// The directory has data but no manifest.
+    #[error(
+        "{path}: there is {found} but no MANIFEST; restore the MANIFEST from a backup, or choose an empty directory"
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// The manifest could not be written, not even anew.
+    #[error("{path}: {source}; nothing can be committed until the disk is well and Cardinal is restarted")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+impl Init {
+    pub(crate) fn seed(&self) -> HashSeed {
+        HashSeed(self.seed)
+    }
+
+    pub(crate) fn window(&self) -> DurationMs {
+        DurationMs(self.window_ms)
+    }
+
+    pub(crate) fn shard_count(&self) -> Option<ShardCount> {
+        ShardCount::new(self.shards)
+    }
+
+    fn is_valid(&self) -> bool {
+        self.shard_count().is_some()
+            && self.window_ms > 0
+            && self.spread == 1
+            && !self.account_label.is_empty()
+    }
+}
+
+impl BlockEntry {
+    pub(crate) fn window(&self) -> Window {
+        Window { start: TimestampMs(self.window_start), len: DurationMs(self.window_ms) }
+    }
+}
+
+impl State {
+    fn apply(&mut self, edit: &Edit) {
+        for id in &edit.remove_blocks {
+            self.blocks.remove(&BlockId(*id));
+        }
+        self.blocks.extend(edit.add_blocks.iter().map(|b| (BlockId(b.id), b.clone())));
+        if let Some(checkpoint) = &edit.checkpoint {
+            self.checkpoint = Some(checkpoint.clone());
+        }
+    }
+
+    /// The edits that make this state from nothing: `init`, and one with the rest.
+    fn as_edits(&self) -> [Edit; 2] {
+        let init = Edit { init: Some(self.init.clone()), ..Edit::default() };
+        let rest = Edit {
+            add_blocks: self.blocks.values().cloned().collect(),
+            checkpoint: self.checkpoint.clone(),
+            ..Edit::default()
+        };
+        [init, rest]
+    }
+
+    /// An id for the `nth` block of the next edit.
+    pub(crate) fn next_block_id(&self, nth: usize) -> BlockId {
+        BlockId(self.next_sequence * 65536 + nth as u64)
+    }
+}
+
+fn encode(edit: &Edit, sequence: u64) -> Vec<u8> {
+    let payload = serde_json::to_vec(edit).expect("an edit has string keys and finite numbers");
+    let mut out = Vec::with_capacity(EDIT_HEADER_BYTES + payload.len());
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&sequence.to_le_bytes());
+    out.extend_from_slice(&payload);
+    let crc = crc32c::crc32c(&out[8..]);
+    out[4..8].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+fn header() -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out
+}
+
+/// Why bytes are no edit.
+struct Bad {
+    expected: String,
+    found: String,
+}
+
+/// Reads the edit at the front of `bytes`: the edit, its sequence, its length.
+fn decode(bytes: &[u8]) -> Result<(Edit, u64, usize), Bad> {
+    let bad = |expected: &str, found: String| Bad { expected: expected.into(), found };
+    let cut_off = || bad("a whole edit", "the end of the file".into());
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut_off)?;
+    let (crc, checked) = rest.split_first_chunk::<4>().ok_or_else(cut_off)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > EDIT_BYTES_MAX {
+        return Err(bad("an edit of at most 16 MiB", format!("a length of {length}")));
+    }
+    let checked = checked.get(..8 + length).ok_or_else(cut_off)?;
+    let (expected, found) = (u32::from_le_bytes(*crc), crc32c::crc32c(checked));
+    if expected != found {
+        return Err(bad(&format!("checksum {expected:08x}"), format!("{found:08x}")));
+    }
+    let (sequence, payload) = checked.split_first_chunk::<8>().ok_or_else(cut_off)?;
+    let edit = serde_json::from_slice(payload).map_err(|e| bad("an edit of version 1", e.to_string()))?;
+    Ok((edit, u64::from_le_bytes(*sequence), EDIT_HEADER_BYTES + length))
+}
+
+/// The file, and the state that it holds.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    file: Arc<dyn File>,
+    len: u64,
+    state: State,
+    failed: bool,
+}
+
+impl Manifest {
+    /// Opens the manifest of `dir`, or makes one with `init` where the directory is empty.
+    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, init: &Init) -> Result<Self, ManifestError> {
+        let path = dir.join(NAME);
+        let at = |source| ManifestError::Io { path: path.clone(), source };
+        if !fs.exists(&path).map_err(at)? {
+            refuse_orphans(&*fs, dir)?;
+            let state =
+                State { init: init.clone(), blocks: BTreeMap::new(), checkpoint: None, next_sequence: 1 };
+            let (file, len) = write_anew(&*fs, dir, &state).map_err(at)?;
+            return Ok(Self {
+                fs,
+                dir: dir.into(),
+                file,
+                len,
+                state: State { next_sequence: 3, ..state },
+                failed: false,
+            });
+        }
+        let (state, len, found) = read(&*fs, &path)?;
+        let file = fs.open(&path, OpenMode::ReadWrite).map_err(at)?;
+        if found > len {
+            tracing::warn!(file = %path.display(), offset = len, bytes = found - len, "cut the remains of an edit that a crash interrupted");
+            file.set_len(len).and_then(|()| file.sync_data()).map_err(at)?;
+        }
+        let mut manifest = Self { fs, dir: dir.into(), file, len, state, failed: false };
+        if len > REWRITE_BYTES {
+            manifest.rewrite(manifest.state.clone()).map_err(at)?;
+        }
+        Ok(manifest)
+    }
+
+    /// The state of `dir`'s manifest, for those who only look.
+    pub(crate) fn inspect(fs: &dyn Fs, dir: &Path) -> Result<State, ManifestError> {
+        read(fs, &dir.join(NAME)).map(|(state, ..)| state)
+    }
+
+    /// The fold of all edits so far.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether an edit could not be committed: then it is open which state the disk holds.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Makes `edit` durable, then part of the state. After an error nothing more can be committed.
+    pub(crate) fn commit(&mut self, edit: &Edit) -> Result<(), ManifestError> {
+        let path = self.dir.join(NAME);
+        if self.failed {
+            return Err(ManifestError::Unwritable {
+                path,
+                source: io::Error::other("an earlier edit failed"),
+            });
+        }
+        let mut next = self.state.clone();
+        next.apply(edit);
+        let bytes = encode(edit, self.state.next_sequence);
+        next.next_sequence += 1;
+        match self.file.write_all_at(&bytes, self.len).and_then(|()| self.file.sync_data()) {
+            Ok(()) => {
+                self.len += bytes.len() as u64;
+                self.state = next;
+                Ok(())
+            }
+            Err(first) => {
+                tracing::warn!(file = %path.display(), %first, "writing the manifest failed; writing it anew");
+                self.rewrite(next).map_err(|source| {
+                    self.failed = true;
+                    ManifestError::Unwritable { path, source }
+                })
+            }
+        }
+    }
+
+    fn rewrite(&mut self, state: State) -> io::Result<()> {
+        let next_sequence = state.next_sequence.max(3);
+        let (file, len) = write_anew(&*self.fs, &self.dir, &state)?;
+        (self.file, self.len) = (file, len);
+        self.state = State { next_sequence, ..state };
+        Ok(())
+    }
+}
+
+/// A directory without a manifest must not hold what one would name.
+fn refuse_orphans(fs: &dyn Fs, dir: &Path) -> Result<(), ManifestError> {
+    for (folder, found) in
+        [("blocks", "blocks/"), ("wal", "wal/"), ("checkpoint", "checkpoint/"), ("head", "head/")]
+    {
+        let path = dir.join(folder);
+        let at = |source| ManifestError::Io { path: path.clone(), source };
+        if fs.exists(&path).map_err(at)? && !fs.read_dir(&path).map_err(at)?.is_empty() {
+            return Err(ManifestError::Missing { path: dir.into(), found });
+        }
+    }
+    Ok(())
+}
+
+/// Writes `state` to a new file and renames it over the manifest. The last edit keeps the state's sequence, so that block
+/// ids stay unique.
+fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(Arc<dyn File>, u64)> {
+    let (new, path) = (dir.join(NEW_NAME), dir.join(NAME));
+    if fs.exists(&new)? {
+        fs.remove_file(&new)?;
+    }
+    let mut bytes = header();
+    let [init, rest] = state.as_edits();
+    let last = state.next_sequence.saturating_sub(1).max(2);
+    bytes.extend(encode(&init, last - 1));
+    bytes.extend(encode(&rest, last));
+    let file = fs.open(&new, OpenMode::CreateNew)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync_data()?;
+    fs.rename(&new, &path)?;
+    fs.sync_dir(dir)?;
+    Ok((file, bytes.len() as u64))
+}
+
+/// Reads a manifest: its state, the length of what is valid, the length of the file.
+fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
+    let at = |source| ManifestError::Io { path: path.into(), source };
+    let file = fs.open(path, OpenMode::Read).map_err(at)?;
+    let bytes = file.read_all().map_err(at)?;
+    let not_a_manifest = || ManifestError::NotAManifest { path: path.into() };
+    let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(not_a_manifest)?;
+    if &head[..8] != MAGIC {
+        return Err(not_a_manifest());
+    }
+    let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    if version != VERSION {
+        return Err(ManifestError::Version { path: path.into(), found: version });
+    }
+    let mut offset = HEADER_BYTES;
+    let mut state: Option<State> = None;
+    while offset < bytes.len() {
+        let corrupt = |bad: Bad| ManifestError::Corrupt {
+            path: path.into(),
+            offset: offset as u64,
+            expected: bad.expected,
+            found: bad.found,
+        };
+        match decode(&bytes[offset..]) {
+            Ok((edit, sequence, len)) => {
+                fold(&mut state, &edit, sequence).map_err(corrupt)?;
+                offset += len;
+            }
+            Err(bad) => {
+                let sequence = state.as_ref().map_or(1, |s| s.next_sequence);
+                if valid_edit_follows(&bytes[offset..], sequence) {
+                    return Err(corrupt(bad));
+                }
+                break;
+            }
+        }
+    }
+    let state = state.ok_or_else(|| ManifestError::Corrupt {
+        path: path.into(),
+        offset: HEADER_BYTES as u64,
+        expected: "an edit with `init`".into(),
+        found: "none".into(),
+    })?;
+    Ok((state, offset as u64, bytes.len() as u64))
+}
+
+fn fold(state: &mut Option<State>, edit: &Edit, sequence: u64) -> Result<(), Bad> {
+    let bad = |expected: String, found: String| Err(Bad { expected, found });
+    match (state.as_mut(), &edit.init) {
+        (None, Some(init)) if init.is_valid() => {
+            let init = init.clone();
+            *state =
+                Some(State { init, blocks: BTreeMap::new(), checkpoint: None, next_sequence: sequence + 1 });
+        }
+        (None, Some(init)) => {
+            return bad("an `init` that this version understands".into(), format!("{init:?}"));
+        }
+        (None, None) => return bad("an edit with `init`".into(), format!("edit {sequence}")),
+        (Some(s), _) if s.next_sequence != sequence => {
+            return bad(format!("edit {}", s.next_sequence), format!("edit {sequence}"));
+        }
+        (Some(_), Some(_)) => return bad("one `init`".into(), "another".into()),
+        (Some(s), None) => {
+            s.apply(edit);
+            s.next_sequence += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a later edit stands whole anywhere in `bytes`, the first of which begin a damaged one.
+fn valid_edit_follows(bytes: &[u8], sequence: u64) -> bool {
+    (1..bytes.len()).any(|at| {
+        let plausible = bytes.get(at + 8..at + 16).is_some_and(|s| {
+            let found = s.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+            found > sequence && found < sequence + 1_000_000
+        });
+        plausible && decode(&bytes[at..]).is_ok()
+    })
+}

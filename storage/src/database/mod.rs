@@ -1,0 +1,122 @@
+//! The database: a data directory, opened.
+//!
+//! ```text
+//! append ──► Wal, Head          view ──► blocks + head, one consistent whole
+//! maintain ──► cut (head → block), checkpoint, retire; each commits by one edit of the manifest
+//! ```
+
+mod aliases;
+mod append;
+mod inspect;
+mod maintain;
+mod manifest;
+mod open;
+mod options;
+mod replay;
+mod retire;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
+pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect};
+pub use manifest::ManifestError;
+pub use open::OpenError;
+pub use options::DatabaseOptions;
+pub use stats::{Cardinality, HeadStats, Stats, Top};
+
+use crate::head::Head;
+use crate::index::Matcher;
+use crate::io::{Clock, DirLock, Fs};
+use crate::model::{HashSeed, MetricMetadata, ShardCount, ShardId};
+use crate::read::{View, ViewState};
+use crate::wal::{BatchBuilder, Wal, WalError};
+use aliases::Aliases;
+use arc_swap::ArcSwap;
+use crossbeam::queue::ArrayQueue;
+use maintain::Maintenance;
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+pub use crate::compact::cut::CutError;
+
+/// An open data directory. All methods may be called from any thread.
+#[derive(Debug)]
+pub struct Database {
+    dir: PathBuf,
+    fs: Arc<dyn Fs>,
+    clock: Arc<dyn Clock>,
+    options: DatabaseOptions,
+    shards: ShardCount,
+    head: Arc<Head>,
+    wal: Wal,
+    view: ArcSwap<ViewState>,
+    aliases: Mutex<Aliases>,
+    /// Builders of log batches, reused by requests.
+    batches: ArrayQueue<BatchBuilder>,
+    refuse_new_series: AtomicBool,
+    /// Held by whoever cuts, makes a checkpoint or retires: one at a time.
+    maintenance: Mutex<Maintenance>,
+    counters: stats::Counters,
+    closing: Arc<AtomicBool>,
+    threads: Mutex<Vec<(crossbeam::channel::Sender<()>, JoinHandle<()>)>>,
+    _lock: Box<dyn DirLock>,
+}
+
+impl Database {
+    /// The seed of the directory's fingerprints.
+    pub fn seed(&self) -> HashSeed {
+        self.head.seed
+    }
+
+    /// How many shards the directory has.
+    pub fn shards(&self) -> ShardCount {
+        self.shards
+    }
+
+    /// The label that owns a series.
+    pub fn account_label(&self) -> &str {
+        &self.head.account_label
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
+    /// A consistent view of everything acknowledged so far.
+    pub fn view(&self) -> View {
+        View::new(self.head.clone(), self.view.load_full())
+    }
+
+    /// What senders said about metric families, sorted by family.
+    pub fn metadata(&self) -> Vec<MetricMetadata> {
+        self.head.metadata.lock().iter().cloned().collect()
+    }
+
+    /// Whether writes are refused because the disk failed. Queries go on.
+    pub fn is_read_only(&self) -> bool {
+        self.wal.is_read_only()
+    }
+
+    /// How many series of a shard's head the matchers accept.
+    pub fn head_series(&self, shard: ShardId, matchers: &[Matcher]) -> u64 {
+        self.view().head_series(shard, matchers)
+    }
+
+    /// Stops the background, and makes everything appended durable. Later appends fail. Again is success.
+    pub fn close(&self) -> Result<(), WalError> {
+        self.closing.store(true, std::sync::atomic::Ordering::Release);
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for (stop, thread) in threads {
+            drop(stop);
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        self.wal.close()
+    }
+}

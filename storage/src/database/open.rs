@@ -1,0 +1,242 @@
+//! Opening a data directory: lock, manifest, checkpoint, log, blocks.
+
+use super::aliases::Aliases;
+use super::maintain::Maintenance;
+use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
+use super::replay::{self, Replayed};
+use super::{Database, DatabaseOptions};
+use crate::block::{Block, OpenBlockError};
+use crate::head::cuts::CutPositions;
+use crate::head::log::{HeadLog, HeadPos};
+use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
+use crate::io::Fs;
+use crate::model::{BlockId, ShardCount};
+use crate::read::ViewState;
+use crate::wal::{Lsn, Wal, WalError};
+use arc_swap::ArcSwap;
+use crossbeam::queue::ArrayQueue;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) const WAL_DIR: &str = "wal";
+pub(super) const HEAD_DIR: &str = "head";
+pub(super) const CHECKPOINT_DIR: &str = "checkpoint";
+pub(super) const BLOCKS_DIR: &str = "blocks";
+const QUARANTINE_DIR: &str = "quarantine";
+const LOCK_FILE: &str = "LOCK";
+/// Batch builders kept for reuse: as many as requests are likely to be appended at once.
+const BATCHES: usize = 64;
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another Cardinal; stop it, or choose another data directory (data_dir)")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A setting differs from what the directory was made with.
+    #[error(
+        "{path} was made with {name} = {made_with}, the configuration says {configured}; set {name} to {made_with}, or choose an empty directory"
+    )]
+    Mismatch {
+        /// The directory.
+        path: PathBuf,
+        /// The setting.
+        name: &'static str,
+        /// What the directory has.
+        made_with: String,
+        /// What was asked for.
+        configured: String,
+    },
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The head-chunk log.
+    #[error(transparent)]
+    HeadLog(#[from] HeadLogError),
+    /// The log.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// A block.
+    #[error(transparent)]
+    Block(#[from] OpenBlockError),
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_path_buf();
+    move |source| OpenError::Io { path, source }
+}
+
+impl Database {
+    /// Opens a data directory, and makes one where there is none. When it returns, everything that was ever acknowledged is
+    /// visible.
+    pub fn open(options: DatabaseOptions) -> Result<Arc<Self>, OpenError> {
+        let fs = options.fs.clone();
+        let dir = options.dir.clone();
+        make_dir(&*fs, &dir)?;
+        let lock_path = dir.join(LOCK_FILE);
+        let lock = fs.lock(&lock_path).map_err(io_at(&lock_path))?;
+        let lock = lock.ok_or_else(|| OpenError::Locked { path: dir.clone() })?;
+        let manifest = Manifest::open(fs.clone(), &dir, &wanted(&options))?;
+        let state = manifest.state().clone();
+        let shards = check_settings(&dir, &options, &state)?;
+        for folder in [WAL_DIR, HEAD_DIR, CHECKPOINT_DIR, BLOCKS_DIR, QUARANTINE_DIR] {
+            let path = dir.join(folder);
+            fs.create_dir_all(&path).map_err(io_at(&path))?;
+        }
+        fs.sync_dir(&dir).map_err(io_at(&dir))?;
+        remove_garbage(&*fs, &dir, &state)?;
+        let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state)?;
+        let wal = Wal::open(fs.clone(), &dir.join(WAL_DIR), options.wal(), replayed.newest_lsn.next())?;
+        let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
+        let maintenance = Maintenance::new(manifest, &state, replayed.checkpoint_lsn);
+        let database = Arc::new(Self {
+            dir,
+            fs,
+            clock: options.clock.clone(),
+            shards,
+            head: Arc::new(head),
+            wal,
+            view: ArcSwap::from_pointee(ViewState { blocks, cuts }),
+            aliases: Mutex::new(Aliases::default()),
+            batches: ArrayQueue::new(BATCHES),
+            refuse_new_series: AtomicBool::new(false),
+            maintenance: Mutex::new(maintenance),
+            counters: super::stats::Counters::replayed(&replayed),
+            closing: Arc::new(AtomicBool::new(false)),
+            threads: Mutex::default(),
+            _lock: lock,
+            options,
+        });
+        if database.options.background {
+            database.start_threads().map_err(io_at(&database.dir))?;
+        }
+        Ok(database)
+    }
+}
+
+fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<(), OpenError> {
+    if fs.exists(dir).map_err(io_at(dir))? {
+        return Ok(());
+    }
+    fs.create_dir_all(dir).map_err(io_at(dir))?;
+    for parent in dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
+        fs.sync_dir(parent).map_err(io_at(parent))?;
+    }
+    Ok(())
+}
+
+fn wanted(options: &DatabaseOptions) -> Init {
+    Init {
+        // The one place where chance comes in: a seed that nobody outside can know.
+        seed: std::hash::RandomState::new().hash_one(options.dir.as_os_str()),
+        shards: options.shards.get(),
+        account_label: options.account_label.clone(),
+        spread: 1,
+        window_ms: options.window.0,
+    }
+}
+
+fn check_settings(dir: &Path, options: &DatabaseOptions, state: &State) -> Result<ShardCount, OpenError> {
+    let check = |name, made_with: String, configured: String| match made_with == configured {
+        true => Ok(()),
+        false => Err(OpenError::Mismatch { path: dir.into(), name, made_with, configured }),
+    };
+    let init = &state.init;
+    check("account.label", init.account_label.clone(), options.account_label.clone())?;
+    check("shards", init.shards.to_string(), options.shards.get().to_string())?;
+    check("head.window", format!("{}ms", init.window_ms), format!("{}ms", options.window.0))?;
+    Ok(init.shard_count().unwrap_or(options.shards))
+}
+
+/// Removes what the manifest does not name: the remains of cuts and checkpoints that were not committed.
+fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State) -> Result<(), OpenError> {
+    let blocks = dir.join(BLOCKS_DIR);
+    for entry in fs.read_dir(&blocks).map_err(io_at(&blocks))? {
+        let named =
+            u64::from_str_radix(&entry.name, 16).is_ok_and(|id| state.blocks.contains_key(&BlockId(id)));
+        if !named && entry.is_dir {
+            let path = blocks.join(&entry.name);
+            tracing::info!(path = %path.display(), "removed a block that was never committed");
+            fs.remove_dir_all(&path).map_err(io_at(&path))?;
+        }
+    }
+    let checkpoints = dir.join(CHECKPOINT_DIR);
+    let in_force = state.checkpoint.as_ref().map(|c| checkpoint::path_of(&checkpoints, c.number));
+    for entry in fs.read_dir(&checkpoints).map_err(io_at(&checkpoints))? {
+        let path = checkpoints.join(&entry.name);
+        if Some(&path) != in_force.as_ref() && !entry.is_dir {
+            fs.remove_file(&path).map_err(io_at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Loads the checkpoint in force, if any, and replays the log that follows it.
+fn load_head(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    shards: ShardCount,
+    state: &State,
+) -> Result<(Head, CutPositions, Replayed), OpenError> {
+    let options = HeadOptions {
+        seed: state.init.seed(),
+        shards,
+        account_label: state.init.account_label.as_str().into(),
+        window: state.init.window(),
+        log_dir: dir.join(HEAD_DIR),
+    };
+    let (loaded, first_segment) = match &state.checkpoint {
+        Some(c) => {
+            let folder = dir.join(CHECKPOINT_DIR);
+            (checkpoint::load(fs.clone(), &folder, c.number, c.bytes, &options)?, c.wal_segment)
+        }
+        None => {
+            let log = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
+            let slice_lsns = options.shards.iter().map(|_| Default::default()).collect();
+            let head = Head::with_log(&options, log);
+            let cuts = CutPositions::default();
+            (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns }, 0)
+        }
+    };
+    let replayed = replay::replay(fs, &dir.join(WAL_DIR), first_segment, &loaded)?;
+    Ok((loaded.head, loaded.cuts, replayed))
+}
+
+pub(super) fn open_block(fs: &dyn Fs, dir: &Path, entry: &BlockEntry) -> Result<Block, OpenBlockError> {
+    let path = dir.join(BLOCKS_DIR).join(BlockId(entry.id).to_string());
+    Block::open(fs, &path, entry.index_bytes, entry.chunks_bytes)
+}
+
+fn open_blocks<'a>(
+    fs: &dyn Fs,
+    dir: &Path,
+    entries: impl Iterator<Item = &'a BlockEntry>,
+) -> Result<BTreeMap<BlockId, Arc<Block>>, OpenError> {
+    entries.map(|e| Ok((BlockId(e.id), Arc::new(open_block(fs, dir, e)?)))).collect()
+}
+
+impl Database {
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,70 @@
+//! What a database is opened with.
+
+use crate::io::{Clock, Fs, RealFs, SystemClock};
+use crate::model::{DurationMs, ShardCount};
+use crate::wal::{SyncMode, WalOptions};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of a database. [`DatabaseOptions::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// The data directory; made where missing.
+    pub dir: PathBuf,
+    /// The label that owns a series. Fixed when the directory is made.
+    pub account_label: String,
+    /// Fixed when the directory is made.
+    pub shards: ShardCount,
+    /// Length of a raw window. Fixed when the directory is made.
+    pub window: DurationMs,
+    /// Bytes of memory that the head may take; beyond it the head is flushed early.
+    pub memory_budget: u64,
+    /// When a write is acknowledged.
+    pub sync: SyncMode,
+    /// Bytes of one log segment.
+    pub wal_segment_bytes: u64,
+    /// Bytes of log that wait for the disk at most, before writers wait.
+    pub wal_buffer_bytes: usize,
+    /// A checkpoint starts when the log since the last one exceeds this, or the last one's size.
+    pub checkpoint_bytes: u64,
+    /// Whether threads of its own write out chunks, cut windows and make checkpoints. Without, the owner calls
+    /// [`super::Database::maintain`]: for tests that own time.
+    pub background: bool,
+    /// The disk.
+    pub fs: Arc<dyn Fs>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl DatabaseOptions {
+    /// The defaults, on the real disk.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            account_label: "account".into(),
+            shards: ShardCount::new(16).expect("16 is a shard count"),
+            window: DurationMs::hours(2),
+            memory_budget: 1 << 30,
+            sync: SyncMode::Commit,
+            wal_segment_bytes: 64 << 20,
+            wal_buffer_bytes: 64 << 20,
+            checkpoint_bytes: 256 << 20,
+            background: true,
+            fs: Arc::new(RealFs),
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+
+    pub(super) fn wal(&self) -> WalOptions {
+        WalOptions {
+            sync: self.sync,
+            segment_bytes: self.wal_segment_bytes,
+            buffer_bytes_max: self.wal_buffer_bytes,
+            ..WalOptions::default()
+        }
+    }
+
+    /// How often the background looks whether there is something to do.
+    pub(super) const TICK: Duration = Duration::from_secs(1);
+}

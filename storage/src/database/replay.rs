@@ -1,0 +1,187 @@
+//! Replaying the log over a checkpoint, shards in parallel.
+//!
+//! One thread reads the log and deals each batch to the worker that has its shard; workers apply what is newer than
+//! their slices. The order within a shard is that of the log, which is all that matters.
+
+use crate::head::Head;
+use crate::head::checkpoint::Loaded;
+use crate::head::shard::Shard;
+use crate::head::symbols::Released;
+use crate::io::Fs;
+use crate::model::{LabelSet, MetricKind, MetricMetadata, SeriesSlot, ShardId};
+use crate::wal::{self, BatchReader, LoggedSample, Lsn, Record, RecordError, WalError};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Batches that may wait for a worker.
+const QUEUE: usize = 256;
+
+/// What a replay found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replayed {
+    /// The newest LSN of checkpoint and log.
+    pub(super) newest_lsn: Lsn,
+    /// The newest LSN of the checkpoint.
+    pub(super) checkpoint_lsn: Lsn,
+    pub(super) batches: u64,
+    pub(super) samples: u64,
+    /// Samples of series that no registration was found for: only after corruption.
+    pub(super) orphans: u64,
+    pub(super) torn_tails: u64,
+    pub(super) corruptions: u64,
+}
+
+/// One step for a shard.
+enum Step {
+    Register { slot: SeriesSlot, generation: u8, section: Vec<u8> },
+    Sample(LoggedSample),
+}
+
+/// Steps of one batch for one worker.
+struct Dealt {
+    lsn: Lsn,
+    steps: Vec<(ShardId, Step)>,
+}
+
+#[derive(Default)]
+struct Applied {
+    samples: u64,
+    orphans: u64,
+}
+
+/// Replays the log from `first_segment` on.
+pub(super) fn replay(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    first_segment: u64,
+    loaded: &Loaded,
+) -> Result<Replayed, WalError> {
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(loaded.head.shards.len());
+    let mut replayed = Replayed { checkpoint_lsn: loaded.newest_lsn, ..Replayed::default() };
+    let report = std::thread::scope(|scope| {
+        let mut senders = Vec::new();
+        let mut threads = Vec::new();
+        for _ in 0..workers {
+            let (sender, receiver) = crossbeam::channel::bounded::<Dealt>(QUEUE);
+            senders.push(sender);
+            threads.push(scope.spawn(move || {
+                let mut applied = Applied::default();
+                receiver.iter().for_each(|dealt| apply(loaded, dealt, &mut applied));
+                applied
+            }));
+        }
+        let report: Result<_, WalError> = wal::replay(&**fs, dir, first_segment, &mut |lsn, batch| {
+            deal(loaded, lsn, batch, &senders);
+            Ok(())
+        });
+        drop(senders);
+        for thread in threads {
+            let applied = thread.join().expect("replaying does not panic");
+            replayed.samples += applied.samples;
+            replayed.orphans += applied.orphans;
+        }
+        report
+    })?;
+    loaded.head.shards.iter().for_each(|s| s.series.lock().collect_free());
+    replayed.newest_lsn = report.last.unwrap_or_default().max(loaded.newest_lsn);
+    replayed.batches = report.batches;
+    replayed.torn_tails = report.torn.len() as u64;
+    replayed.corruptions = report.corruptions.len() as u64;
+    if replayed.orphans > 0 {
+        tracing::warn!(
+            samples = replayed.orphans,
+            "samples of the log had no series: their registrations were lost to corruption"
+        );
+    }
+    Ok(replayed)
+}
+
+/// Sends a batch's steps to the workers of their shards.
+fn deal(loaded: &Loaded, lsn: Lsn, batch: BatchReader<'_>, workers: &[crossbeam::channel::Sender<Dealt>]) {
+    let mut steps: Vec<Vec<(ShardId, Step)>> = workers.iter().map(|_| Vec::new()).collect();
+    let shards = loaded.head.shards.len();
+    let mut deal = |shard: ShardId, step: Step| {
+        if shard.index() < shards {
+            steps[shard.index() % workers.len()].push((shard, step));
+        }
+    };
+    for record in batch {
+        match record {
+            Ok(Record::Registration { shard, slot, generation, section }) => {
+                deal(shard, Step::Register { slot, generation, section: section.to_vec() });
+            }
+            Ok(Record::Samples(samples)) => samples.iter().for_each(|s| deal(s.shard, Step::Sample(s))),
+            Ok(Record::Metadata { family, kind, unit, help }) => {
+                let (family, unit, help) = (family.into(), unit.into(), help.into());
+                let kind = MetricKind::from_number(kind);
+                loaded.head.metadata.lock().add(&MetricMetadata { family, kind, unit, help });
+            }
+            Ok(Record::Unknown { kind }) => {
+                tracing::warn!(%lsn, kind, "skipped a log record of an unknown type")
+            }
+            Err(error @ RecordError { .. }) => {
+                tracing::warn!(%lsn, %error, "skipped the rest of a log batch")
+            }
+        }
+    }
+    for (steps, worker) in steps.into_iter().zip(workers) {
+        if !steps.is_empty() {
+            worker.send(Dealt { lsn, steps }).expect("workers read until the senders are gone");
+        }
+    }
+}
+
+fn apply(loaded: &Loaded, dealt: Dealt, applied: &mut Applied) {
+    for (shard_id, step) in dealt.steps {
+        let shard = loaded.head.shard(shard_id);
+        let lsns = &loaded.slice_lsns[shard_id.index()];
+        match step {
+            Step::Register { slot, generation, section } => {
+                if lsns.is_newer(slot, dealt.lsn) {
+                    register(&loaded.head, shard, slot, generation, &section);
+                }
+            }
+            Step::Sample(sample) => {
+                if !lsns.is_newer(sample.slot, dealt.lsn) {
+                    continue;
+                }
+                let mut series = shard.series.lock();
+                match series.record(sample.slot).map(|r| r.generation) {
+                    Some(generation) if generation == sample.generation => {
+                        series.append(sample.slot, sample.t, sample.v, &loaded.head.log);
+                        applied.samples += 1;
+                    }
+                    _ => applied.orphans += 1,
+                }
+            }
+        }
+    }
+}
+
+/// Puts a series where the log says. What stood there has left before it was registered.
+fn register(head: &Head, shard: &Shard, slot: SeriesSlot, generation: u8, section: &[u8]) {
+    let labels = match LabelSet::from_section(section) {
+        Ok(labels) => labels,
+        Err(error) => {
+            tracing::warn!(shard = %shard.id, %error, "skipped a registration of the log");
+            return;
+        }
+    };
+    let fingerprint = labels.fingerprint(head.seed);
+    let family = labels.key(&head.account_label, head.seed).family;
+    let mut index = shard.index.write();
+    let mut series = shard.series.lock();
+    let standing = series.record(slot).map(|r| (r.fingerprint, r.generation));
+    if standing == Some((fingerprint, generation)) {
+        return;
+    }
+    let mut released = Released::default();
+    for old in [standing.map(|_| slot), series.find(fingerprint)].into_iter().flatten() {
+        series.remove(old);
+        index.remove(old, &mut released);
+    }
+    index.release(&released);
+    let Some(row) = index.row_of(&labels) else { return };
+    series.place(slot, generation, fingerprint, family);
+    index.insert(slot, &row);
+}

@@ -1,0 +1,209 @@
+//! The database in numbers: for `/metrics`, `status/tsdb` and the command line.
+
+use super::Database;
+use super::replay::Replayed;
+use crate::model::TimestampMs;
+use crate::wal::WalStats;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Counts since the process began.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) memory_bytes: AtomicU64,
+    pub(super) cuts: AtomicU64,
+    pub(super) cut_blocks: AtomicU64,
+    pub(super) cut_samples: AtomicU64,
+    pub(super) cut_ms: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) maintenance_failures: AtomicU64,
+    pub(super) head_log_failures: AtomicU64,
+    pub(super) series_left: AtomicU64,
+    pub(super) replayed_samples: AtomicU64,
+    pub(super) replay_corruptions: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn replayed(replayed: &Replayed) -> Self {
+        let counters = Self::default();
+        counters.replayed_samples.store(replayed.samples, Relaxed);
+        counters.replay_corruptions.store(replayed.corruptions + replayed.orphans, Relaxed);
+        counters
+    }
+
+    pub(super) fn cut(&self, blocks: u64, samples: u64, took: Duration) {
+        self.cuts.fetch_add(1, Relaxed);
+        self.cut_blocks.fetch_add(blocks, Relaxed);
+        self.cut_samples.fetch_add(samples, Relaxed);
+        self.cut_ms.fetch_add(took.as_millis() as u64, Relaxed);
+    }
+}
+
+/// The head in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadStats {
+    /// Series that have a record.
+    pub series: u64,
+    /// Of these: with an open chunk.
+    pub open_chunks: u64,
+    /// The oldest sample that came since the start or is in the checkpoint; `None` without samples.
+    pub oldest: Option<TimestampMs>,
+    /// The newest sample.
+    pub newest: Option<TimestampMs>,
+    /// Bytes of memory when they were last counted.
+    pub memory_bytes: u64,
+    /// Bytes that it may take.
+    pub memory_budget: u64,
+    /// Bytes of chunks on their way to a block, on disk.
+    pub log_bytes: u64,
+    /// Whether new series are refused, since memory is used up.
+    pub refuses_new_series: bool,
+    /// Metadata statements kept.
+    pub metadata: u64,
+    /// Metadata statements dropped at the limit.
+    pub metadata_dropped: u64,
+}
+
+/// The database in numbers. Counts are since the process began.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// The head.
+    pub head: HeadStats,
+    /// The log.
+    pub wal: WalStats,
+    /// Whether writes are refused because the disk failed.
+    pub read_only: bool,
+    /// Blocks.
+    pub blocks: u64,
+    /// Series in blocks, each block's counted.
+    pub block_series: u64,
+    /// Bytes of blocks: index, chunks.
+    pub block_bytes: (u64, u64),
+    /// Cuts of the head.
+    pub cuts: u64,
+    /// Samples that cuts have put into blocks.
+    pub cut_samples: u64,
+    /// Time spent in cuts.
+    pub cut_time: Duration,
+    /// Checkpoints made, those of cuts included.
+    pub checkpoints: u64,
+    /// Cuts and checkpoints that failed.
+    pub maintenance_failures: u64,
+    /// Failed attempts to write the head-chunk log.
+    pub head_log_failures: u64,
+    /// Series that left the head.
+    pub series_left: u64,
+    /// Samples replayed at the start.
+    pub replayed_samples: u64,
+    /// Damage found in the log at the start.
+    pub replay_corruptions: u64,
+}
+
+/// What has most of something: a name and a count, greatest first.
+pub type Top = Vec<(String, u64)>;
+
+/// The cardinalities of the head, as `status/tsdb` shows them.
+#[derive(Clone, Debug, Default)]
+pub struct Cardinality {
+    /// Series by metric name.
+    pub series_by_metric: Top,
+    /// Values by label name.
+    pub values_by_label: Top,
+    /// Bytes of values by label name.
+    pub bytes_by_label: Top,
+    /// Series by `label=value`.
+    pub series_by_pair: Top,
+    /// Distinct pairs of label and value, over all shards.
+    pub pairs: u64,
+}
+
+impl Database {
+    /// The database in numbers, from counters.
+    pub fn stats(&self) -> Stats {
+        let view = self.view.load();
+        let c = &self.counters;
+        let bytes = view.blocks.values().map(|b| b.file_bytes()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        Stats {
+            head: self.head_stats(),
+            wal: self.wal.stats(),
+            read_only: self.is_read_only(),
+            blocks: view.blocks.len() as u64,
+            block_series: view.blocks.values().map(|b| b.series_count()).sum(),
+            block_bytes: bytes,
+            cuts: c.cuts.load(Relaxed),
+            cut_samples: c.cut_samples.load(Relaxed),
+            cut_time: Duration::from_millis(c.cut_ms.load(Relaxed)),
+            checkpoints: c.checkpoints.load(Relaxed),
+            maintenance_failures: c.maintenance_failures.load(Relaxed),
+            head_log_failures: c.head_log_failures.load(Relaxed),
+            series_left: c.series_left.load(Relaxed),
+            replayed_samples: c.replayed_samples.load(Relaxed),
+            replay_corruptions: c.replay_corruptions.load(Relaxed),
+        }
+    }
+
+    fn head_stats(&self) -> HeadStats {
+        let mut stats = HeadStats {
+            memory_bytes: self.counters.memory_bytes.load(Relaxed),
+            memory_budget: self.options.memory_budget,
+            log_bytes: self.head.log.mapped_bytes(),
+            refuses_new_series: self.refuse_new_series.load(Relaxed),
+            ..HeadStats::default()
+        };
+        (stats.metadata, stats.metadata_dropped) = {
+            let (kept, dropped) = self.head.metadata.lock().counts();
+            (kept as u64, dropped)
+        };
+        for shard in &self.head.shards {
+            let series = shard.series.lock();
+            stats.series += series.live() as u64;
+            stats.open_chunks += series.open() as u64;
+            if series.newest() != TimestampMs::MIN {
+                stats.newest = stats.newest.max(Some(series.newest()));
+                stats.oldest = Some(stats.oldest.map_or(series.oldest(), |o| o.min(series.oldest())));
+            }
+        }
+        stats
+    }
+
+    /// Counts the head's labels; the `limit` greatest of each kind. Walks all label values.
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        let mut found = Cardinality::default();
+        let mut metrics = std::collections::HashMap::<String, u64>::new();
+        let mut labels = std::collections::HashMap::<String, (std::collections::HashSet<String>, u64)>::new();
+        let mut pairs = std::collections::HashMap::<String, u64>::new();
+        for shard in &self.head.shards {
+            let index = shard.index.read();
+            for (name, values) in index.value_counts() {
+                let of_label = labels.entry(name.to_string()).or_default();
+                for (value, series) in values {
+                    if name == crate::model::METRIC_NAME {
+                        *metrics.entry(value.to_string()).or_default() += series;
+                    }
+                    of_label.1 += value.len() as u64;
+                    of_label.0.insert(value.to_string());
+                    *pairs.entry(format!("{name}={value}")).or_default() += series;
+                }
+            }
+        }
+        found.pairs = pairs.len() as u64;
+        found.series_by_metric = top(metrics, limit);
+        found.bytes_by_label = top(labels.iter().map(|(n, l)| (n.clone(), l.1)), limit);
+        found.values_by_label = top(labels.into_iter().map(|(n, l)| (n, l.0.len() as u64)), limit);
+        found.series_by_pair = top(pairs, limit);
+        found
+    }
+}
+
+/// The `limit` greatest, greatest first, names deciding among equals.
+fn top(counts: impl IntoIterator<Item = (String, u64)>, limit: usize) -> Top {
+    let mut heap = BinaryHeap::new();
+    for (name, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
+        heap.push((std::cmp::Reverse(n), name));
+        if heap.len() > limit {
+            heap.pop();
+        }
+    }
+    heap.into_sorted_vec().into_iter().map(|(n, name)| (name, n.0)).collect()
+}

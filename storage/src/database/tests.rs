@@ -1,0 +1,287 @@
+use super::*;
+use crate::head::series::IDLE;
+use crate::index::MatchOp;
+use crate::io::{ManualClock, SimFs};
+use crate::model::{
+    Fingerprint, LabelSet, Sample, TimeRange, TimestampMs, merge_values, shard_of_account,
+    shard_of_fingerprint,
+};
+use std::collections::BTreeMap;
+
+/// Sections in these tests are canonical.
+struct Canonical;
+
+impl Resolve for Canonical {
+    fn resolve(&self, section: &[u8]) -> Result<LabelSet, Refused> {
+        let invalid = |e: crate::model::SectionError| Refused {
+            class: RefusalClass::InvalidLabels,
+            message: e.to_string(),
+        };
+        LabelSet::from_section(section).map_err(invalid)
+    }
+}
+
+fn options(fs: &SimFs) -> DatabaseOptions {
+    DatabaseOptions {
+        fs: Arc::new(fs.clone()),
+        clock: Arc::new(ManualClock::new(TimestampMs(0))),
+        background: false,
+        shards: ShardCount::new(4).unwrap(),
+        wal_segment_bytes: 64 << 10,
+        checkpoint_bytes: 16 << 10,
+        ..DatabaseOptions::new("/data")
+    }
+}
+
+fn open(fs: &SimFs) -> Arc<Database> {
+    Database::open(options(fs)).unwrap()
+}
+
+fn labels(name: &str, account: &str, n: usize) -> LabelSet {
+    LabelSet::from_pairs([("__name__", name), ("account", account), ("n", &n.to_string())]).unwrap()
+}
+
+/// Appends samples of some series in one request.
+fn append(db: &Database, of: &[(&LabelSet, &[(i64, f64)])]) -> Result<Appended, AppendError> {
+    let mut samples = vec![];
+    let mut rows = vec![];
+    for (labels, points) in of {
+        let start = samples.len() as u32;
+        samples.extend(points.iter().map(|(t, v)| Sample { t: TimestampMs(*t), v: *v }));
+        let wire = Fingerprint::of_section(labels.section(), db.seed());
+        let shard = match labels.get("account") {
+            Some(account) => shard_of_account(account.as_bytes(), db.shards()),
+            None => shard_of_fingerprint(wire, db.shards()),
+        };
+        rows.push(AppendRow { wire, section: labels.section(), shard, samples: start..samples.len() as u32 });
+    }
+    db.append(&rows, &samples, &Canonical)
+}
+
+type Model = BTreeMap<LabelSet, BTreeMap<i64, u64>>;
+
+/// All that a view has.
+fn contents(db: &Database) -> Model {
+    read(&db.view(), &[], TimeRange::ALL)
+}
+
+fn read(view: &View, matchers: &[Matcher], range: TimeRange) -> Model {
+    let mut all = Model::new();
+    for mut cursor in view.select(matchers, range).unwrap() {
+        while cursor.advance().unwrap() {
+            let labels = cursor.labels().unwrap();
+            let (t, v) = cursor.samples().unwrap();
+            let points = t.iter().zip(v).map(|(t, v)| (*t, v.to_bits())).collect();
+            assert!(all.insert(labels, points).is_none(), "a series occurs once");
+        }
+    }
+    all.retain(|_, points| !points.is_empty());
+    all
+}
+
+const HOUR: i64 = 3_600_000;
+
+#[test]
+fn samples_are_found_in_head_and_blocks_and_after_a_restart() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let series: Vec<LabelSet> = (0..300).map(|i| labels("m", &format!("{}", i % 7), i)).collect();
+    let mut model = Model::new();
+    let send = |db: &Database, from: i64, to: i64, model: &mut Model| {
+        for t in (from..to).step_by(60_000) {
+            let points = [(t, t as f64 / 1000.0)];
+            let rows: Vec<(&LabelSet, &[(i64, f64)])> = series.iter().map(|l| (l, &points[..])).collect();
+            let appended = append(db, &rows).unwrap();
+            assert_eq!((appended.written, appended.refused.len()), (300, 0));
+            appended.ticket.wait().unwrap();
+            series.iter().for_each(|l| {
+                model.entry(l.clone()).or_default().insert(t, points[0].1.to_bits());
+            });
+        }
+    };
+    send(&db, HOUR, 3 * HOUR, &mut model);
+    assert_eq!(contents(&db), model);
+    db.maintain();
+    assert_eq!(db.stats().blocks, 1, "the window that ended is cut");
+    assert_eq!(contents(&db), model);
+    send(&db, 3 * HOUR, 3 * HOUR + 600_000, &mut model);
+    db.flush().unwrap();
+    assert_eq!(db.stats().blocks, 2);
+    assert_eq!(contents(&db), model);
+    send(&db, 3 * HOUR + 600_000, 3 * HOUR + 1_200_000, &mut model);
+    assert_eq!(contents(&db), model);
+    db.close().unwrap();
+    drop(db);
+    let db = open(&fs);
+    assert_eq!(contents(&db), model);
+    let one = Matcher::new("account", MatchOp::Equal, "3").unwrap();
+    let range = TimeRange { after: TimestampMs(2 * HOUR), until: TimestampMs(3 * HOUR) };
+    let found = read(&db.view(), &[one], range);
+    assert_eq!(found.len(), series.iter().filter(|l| l.get("account") == Some("3")).count());
+    assert!(
+        found.values().all(|points| points.len() == 60 - 1 + usize::from(points.contains_key(&(3 * HOUR))))
+    );
+}
+
+#[test]
+fn idle_series_leave_and_their_slots_serve_others() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let mut model = Model::new();
+    let mut send = |db: &Database, name: &str, t: i64| {
+        for i in 0..100 {
+            let l = labels(name, "1", i);
+            append(db, &[(&l, &[(t, 1.0)])]).unwrap();
+            model.entry(l).or_default().insert(t, 1f64.to_bits());
+        }
+    };
+    send(&db, "old", HOUR);
+    send(&db, "new", HOUR + IDLE.0 + 1);
+    let held = db.view();
+    db.flush().unwrap();
+    db.maintain();
+    assert_eq!(db.stats().head.series, 200, "a query that began before may still want them");
+    assert_eq!(read(&held, &[], TimeRange::ALL).len(), 200);
+    drop(held);
+    db.maintain();
+    assert_eq!((db.stats().head.series, db.stats().series_left), (100, 100));
+    db.maintain();
+    send(&db, "newer", HOUR + IDLE.0 + 2);
+    let slots: u32 = db.head.shards.iter().map(|s| s.series.lock().slots()).sum();
+    assert_eq!(slots, 200, "slots are used again");
+    assert_eq!(contents(&db), model);
+    drop(db);
+    assert_eq!(contents(&open(&fs)), model);
+}
+
+#[test]
+fn late_and_repeated_samples() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(5 * HOUR, 1.0)])]).unwrap();
+    let again = append(&db, &[(&l, &[(5 * HOUR, 1.0)])]).unwrap();
+    assert_eq!((again.written, again.duplicates), (1, 1));
+    let conflict = append(&db, &[(&l, &[(5 * HOUR, 2.0)])]).unwrap();
+    assert_eq!((conflict.written, conflict.refused_by_class[RefusalClass::Conflict as usize]), (0, 1));
+    assert!(conflict.refused[0].message.contains("account=\"1\""), "{:?}", conflict.refused);
+    let late: Vec<(i64, f64)> = (0..200).map(|i| (i * 60_000 + 1, i as f64)).collect();
+    let appended = append(&db, &[(&l, &late)]).unwrap();
+    assert_eq!((appended.written, appended.late), (200, 200));
+    let mut want: BTreeMap<i64, u64> = late.iter().map(|(t, v)| (*t, v.to_bits())).collect();
+    want.insert(5 * HOUR, 1f64.to_bits());
+    assert_eq!(contents(&db)[&l], want);
+    db.flush().unwrap();
+    assert_eq!(db.stats().blocks, 3, "one for each window");
+    assert_eq!(contents(&db)[&l], want);
+    append(&db, &[(&l, &[(1, 50.0), (2, 7.0)])]).unwrap();
+    want.insert(1, merge_values(0.0, 50.0).to_bits());
+    want.insert(2, 7f64.to_bits());
+    assert_eq!(contents(&db)[&l], want, "head and block meet by the merge rule");
+    db.flush().unwrap();
+    assert_eq!(contents(&db)[&l], want, "a window may have several blocks");
+}
+
+#[test]
+fn another_form_of_a_label_set_is_the_same_series() {
+    struct Sorts;
+    impl Resolve for Sorts {
+        fn resolve(&self, section: &[u8]) -> Result<LabelSet, Refused> {
+            let labels = crate::model::SectionIter::new(section).map(Result::unwrap);
+            Ok(LabelSet::from_pairs(labels.map(|l| (l.name, l.value))).unwrap())
+        }
+    }
+    let db = open(&SimFs::new(1));
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(1, 1.0)])]).unwrap();
+    let mut parts: Vec<&[u8]> = vec![];
+    let mut iter = crate::model::SectionIter::new(l.section());
+    loop {
+        let from = iter.offset();
+        if iter.next().is_none() {
+            break;
+        }
+        parts.push(&l.section()[from..iter.offset()]);
+    }
+    let unsorted: Vec<u8> = parts.into_iter().rev().flatten().copied().collect();
+    for (t, aliased) in [(2, 0), (3, 1), (4, 1)] {
+        let row = AppendRow {
+            wire: Fingerprint::of_section(&unsorted, db.seed()),
+            section: &unsorted,
+            shard: shard_of_account(b"1", db.shards()),
+            samples: 0..1,
+        };
+        let appended = db.append(&[row], &[Sample { t: TimestampMs(t), v: 1.0 }], &Sorts).unwrap();
+        assert_eq!((appended.written, appended.aliased, appended.registered), (1, aliased, 0));
+    }
+    assert_eq!(contents(&db)[&l].len(), 4);
+}
+
+#[test]
+fn directories_of_others_are_refused() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let error = Database::open(options(&fs)).unwrap_err().to_string();
+    assert!(error.contains("in use by another Cardinal"), "{error}");
+    db.close().unwrap();
+    drop(db);
+    let with = |change: fn(&mut DatabaseOptions)| {
+        let mut o = options(&fs);
+        change(&mut o);
+        Database::open(o).unwrap_err().to_string()
+    };
+    let error = with(|o| o.account_label = "tenant".into());
+    assert!(error.contains("made with account.label = account"), "{error}");
+    let error = with(|o| o.shards = ShardCount::new(8).unwrap());
+    assert!(error.contains("shards = 4"), "{error}");
+    fs.remove_file(std::path::Path::new("/data/MANIFEST")).unwrap();
+    let error = Database::open(options(&fs)).unwrap_err().to_string();
+    assert!(error.contains("no MANIFEST"), "{error}");
+}
+
+#[test]
+fn labels_are_listed_from_head_and_blocks() {
+    let db = open(&SimFs::new(1));
+    append(&db, &[(&labels("a", "1", 0), &[(HOUR, 1.0)])]).unwrap();
+    db.flush().unwrap();
+    append(&db, &[(&labels("b", "2", 1), &[(3 * HOUR, 1.0)])]).unwrap();
+    let view = db.view();
+    assert_eq!(view.label_names(&[], TimeRange::ALL, None).unwrap(), ["__name__", "account", "n"]);
+    assert_eq!(view.label_values("__name__", &[], TimeRange::ALL, None).unwrap(), ["a", "b"]);
+    let late = TimeRange { after: TimestampMs(2 * HOUR), until: TimestampMs::MAX };
+    let selector = vec![Matcher::new("account", MatchOp::Regex, ".+").unwrap()];
+    assert_eq!(view.series(&[selector.clone()], late, None).unwrap(), [labels("b", "2", 1)]);
+    assert_eq!(view.label_values("n", &[selector], TimeRange::ALL, Some(1)).unwrap(), ["0"]);
+}
+
+#[test]
+fn full_memory_flushes_then_refuses_new_series() {
+    let fs = SimFs::new(1);
+    let db = Database::open(DatabaseOptions { memory_budget: 1, ..options(&fs) }).unwrap();
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(HOUR, 1.0)])]).unwrap();
+    db.maintain();
+    assert_eq!(db.stats().blocks, 0, "first the closed windows, which are empty");
+    db.maintain();
+    assert_eq!(db.stats().blocks, 1);
+    let refused = append(&db, &[(&labels("m", "1", 1), &[(HOUR, 1.0)])]).unwrap();
+    assert_eq!(refused.refused_by_class[RefusalClass::NoMemoryForSeries as usize], 1);
+    let known = append(&db, &[(&l, &[(HOUR + 1, 1.0)])]).unwrap();
+    assert_eq!(known.written, 1, "known series go on");
+}
+
+#[test]
+fn metadata_survives() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let item =
+        MetricMetadata { family: "m".into(), help: "what it means".into(), ..MetricMetadata::default() };
+    db.append_metadata(&[item.clone()]).unwrap().wait().unwrap();
+    drop(db);
+    let db = open(&fs);
+    assert_eq!(db.metadata(), [item.clone()]);
+    append(&db, &[(&labels("m", "1", 1), &[(HOUR, 1.0)])]).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    assert_eq!(open(&fs).metadata(), [item]);
+}

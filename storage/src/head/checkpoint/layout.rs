@@ -1,0 +1,263 @@
+//! The bytes of a checkpoint (`docs/format/checkpoint.md`): frames, and what is in those of one shard.
+
+use crate::head::cuts::CutEntry;
+use crate::head::log::SegmentWindows;
+use crate::head::series::SeriesState;
+use crate::head::symbols::HeadIndex;
+use crate::model::{MetricKind, MetricMetadata, TimestampMs, varint};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+pub(super) const MAGIC: &[u8; 8] = b"CRDLCKPT";
+pub(super) const VERSION: u32 = 1;
+pub(super) const HEADER_BYTES: usize = 16;
+pub(super) const FRAME_HEADER_BYTES: usize = 16;
+const FRAME_CHECKED_BYTES: usize = 12;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum FrameKind {
+    Preamble = 1,
+    Slice = 2,
+    Symbols = 3,
+    Metadata = 4,
+    End = 5,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Preamble {
+    pub(super) seed: u64,
+    pub(super) shards: u16,
+    pub(super) account_label: String,
+    pub(super) window_ms: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct End {
+    pub(super) series: u64,
+    pub(super) newest_lsn: u64,
+    pub(super) log_end: u64,
+    pub(super) log_segments: Vec<SegmentWindows>,
+    pub(super) cuts: Vec<CutEntry>,
+}
+
+pub(super) fn file_header() -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header
+}
+
+/// Appends a frame.
+pub(super) fn put_frame(out: &mut Vec<u8>, kind: FrameKind, shard: u32, payload: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(&[kind as u8, 0, 0, 0]);
+    out.extend_from_slice(&shard.to_le_bytes());
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&out[start..]), payload);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// A frame as read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) kind: FrameKind,
+    pub(super) shard: u32,
+    pub(super) payload: &'a [u8],
+}
+
+/// What is wrong with bytes: what should be there, and what is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+pub(super) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Bad {
+    Bad { expected: expected.into(), found: found.into() }
+}
+
+/// Reads the frame at the front of `bytes`, and moves past it.
+pub(super) fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, Bad> {
+    let cut_off = || bad("a whole frame", "the end of the file");
+    let (header, rest) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>().ok_or_else(cut_off)?;
+    let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let payload = rest.get(..u32_at(8) as usize).ok_or_else(cut_off)?;
+    let found = crc32c::crc32c_append(crc32c::crc32c(&header[..FRAME_CHECKED_BYTES]), payload);
+    if found != u32_at(12) {
+        return Err(bad(format!("checksum {:08x}", u32_at(12)), format!("{found:08x}")));
+    }
+    use FrameKind::{End, Metadata, Preamble, Slice, Symbols};
+    let kinds = [Preamble, Slice, Symbols, Metadata, End];
+    let kind = kinds.into_iter().find(|k| *k as u8 == header[0]);
+    let kind = kind.ok_or_else(|| bad("a frame of kind 1 to 5", format!("kind {}", header[0])))?;
+    *bytes = &rest[payload.len()..];
+    Ok(Frame { kind, shard: u32_at(4), payload })
+}
+
+/// Appends names, values and schemas.
+pub(super) fn put_symbols(out: &mut Vec<u8>, index: &HeadIndex) {
+    let names: Vec<_> = index.names().collect();
+    varint::put(out, names.len() as u64);
+    for (name, values) in names {
+        varint::put_bytes(out, name.as_bytes());
+        let values: Vec<_> = values.collect();
+        varint::put(out, values.len() as u64);
+        values.iter().for_each(|v| varint::put_bytes(out, v.as_bytes()));
+    }
+    let schemas: Vec<_> = index.schemas().collect();
+    varint::put(out, schemas.len() as u64);
+    for schema in schemas {
+        varint::put(out, schema.len() as u64);
+        schema.iter().for_each(|n| varint::put(out, u64::from(n.0)));
+    }
+}
+
+/// Reads a count of things that take at least `least` bytes each, so that memory follows what is there.
+fn take_count(bytes: &mut &[u8], least: usize) -> Option<usize> {
+    let n = usize::try_from(varint::take(bytes)?).ok()?;
+    (n.checked_mul(least)? <= bytes.len()).then_some(n)
+}
+
+fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(varint::take_bytes(bytes)?).ok()
+}
+
+/// Reads names, values and schemas into an index without series.
+pub(super) fn read_symbols(mut bytes: &[u8]) -> Option<HeadIndex> {
+    let bytes = &mut bytes;
+    let n = take_count(bytes, 2)?;
+    let mut names = Vec::with_capacity(n);
+    for _ in 0..n {
+        let name = take_text(bytes)?;
+        let n = take_count(bytes, 1)?;
+        let values = (0..n).map(|_| take_text(bytes)).collect::<Option<Vec<_>>>()?;
+        names.push((name, values));
+    }
+    let n = take_count(bytes, 1)?;
+    let mut schemas = Vec::with_capacity(n);
+    for _ in 0..n {
+        let n = take_count(bytes, 1)?;
+        let schema = (0..n).map(|_| u32::try_from(varint::take(bytes)?).ok()).collect::<Option<Vec<_>>>()?;
+        schemas.push(schema);
+    }
+    if !bytes.is_empty() {
+        return None;
+    }
+    HeadIndex::restore(names, schemas)
+}
+
+/// Appends the head of a slice; its series follow.
+pub(super) fn put_slice_head(out: &mut Vec<u8>, lsn: u64, slots: &Range<u32>, series: usize) {
+    out.extend_from_slice(&lsn.to_le_bytes());
+    out.extend_from_slice(&slots.start.to_le_bytes());
+    out.extend_from_slice(&(slots.end - slots.start).to_le_bytes());
+    out.extend_from_slice(&(series as u32).to_le_bytes());
+}
+
+/// Appends a series of a slice.
+pub(super) fn put_series(out: &mut Vec<u8>, state: &SeriesState, row: &[u8]) {
+    out.extend_from_slice(&state.slot.to_le_bytes());
+    out.extend_from_slice(&[state.generation, 0]);
+    out.extend_from_slice(&state.fingerprint.to_le_bytes());
+    out.extend_from_slice(&state.family.to_le_bytes());
+    out.extend_from_slice(&state.last_t.to_le_bytes());
+    out.extend_from_slice(&state.last_bits.to_le_bytes());
+    out.extend_from_slice(&state.tail.to_le_bytes());
+    varint::put_bytes(out, row);
+    varint::put_bytes(out, &state.open);
+    varint::put(out, state.late.len() as u64);
+    for (t, v) in &state.late {
+        varint::put(out, varint::zigzag(state.last_t.wrapping_sub(t.0)));
+        out.extend_from_slice(&v.to_bits().to_le_bytes());
+    }
+}
+
+/// A slice's head, and the series in it still to be read.
+pub(super) struct SliceReader<'a> {
+    pub(super) lsn: u64,
+    pub(super) slots: Range<u32>,
+    left: u32,
+    bytes: &'a [u8],
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+impl<'a> SliceReader<'a> {
+    pub(super) fn new(mut bytes: &'a [u8]) -> Option<Self> {
+        let lsn = u64::from_le_bytes(take(&mut bytes)?);
+        let first = u32::from_le_bytes(take(&mut bytes)?);
+        let end = first.checked_add(u32::from_le_bytes(take(&mut bytes)?))?;
+        let left = u32::from_le_bytes(take(&mut bytes)?);
+        Some(Self { lsn, slots: first..end, left, bytes })
+    }
+
+    /// How many series are still to be read.
+    pub(super) fn series(&self) -> u64 {
+        u64::from(self.left)
+    }
+
+    /// The next series with its row; `Ok(None)` at the end, `Err` where bytes are missing or left over.
+    pub(super) fn next(&mut self) -> Result<Option<(SeriesState, &'a [u8])>, ()> {
+        if self.left == 0 {
+            return if self.bytes.is_empty() { Ok(None) } else { Err(()) };
+        }
+        self.left -= 1;
+        let series = self.read().ok_or(())?;
+        if !self.slots.contains(&series.0.slot) {
+            return Err(());
+        }
+        Ok(Some(series))
+    }
+
+    fn read(&mut self) -> Option<(SeriesState, &'a [u8])> {
+        let b = &mut self.bytes;
+        let slot = u32::from_le_bytes(take(b)?);
+        let [generation, _flags] = take(b)?;
+        let mut state = SeriesState {
+            slot,
+            generation,
+            fingerprint: u128::from_le_bytes(take(b)?),
+            family: u64::from_le_bytes(take(b)?),
+            last_t: i64::from_le_bytes(take(b)?),
+            last_bits: u64::from_le_bytes(take(b)?),
+            tail: u64::from_le_bytes(take(b)?),
+            ..SeriesState::default()
+        };
+        let row = varint::take_bytes(b)?;
+        state.open = varint::take_bytes(b)?.to_vec();
+        let n = take_count(b, 9)?;
+        for _ in 0..n {
+            let t = state.last_t.wrapping_sub(varint::unzigzag(varint::take(b)?));
+            state.late.push((TimestampMs(t), f64::from_bits(u64::from_le_bytes(take(b)?))));
+        }
+        state.late.is_sorted_by(|a, b| a.0 < b.0).then_some((state, row))
+    }
+}
+
+pub(super) fn put_metadata(out: &mut Vec<u8>, item: &MetricMetadata) {
+    varint::put_bytes(out, item.family.as_bytes());
+    out.push(item.kind as u8);
+    varint::put_bytes(out, item.unit.as_bytes());
+    varint::put_bytes(out, item.help.as_bytes());
+}
+
+pub(super) fn read_metadata(mut bytes: &[u8]) -> Option<Vec<MetricMetadata>> {
+    let bytes = &mut bytes;
+    let mut items = Vec::new();
+    while !bytes.is_empty() {
+        let family = take_text(bytes)?.into();
+        let [kind] = take(bytes)?;
+        let (unit, help) = (take_text(bytes)?.into(), take_text(bytes)?.into());
+        items.push(MetricMetadata { family, kind: MetricKind::from_number(kind), unit, help });
+    }
+    Some(items)
+}

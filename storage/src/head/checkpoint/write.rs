@@ -1,0 +1,164 @@
+//! Writing a checkpoint.
+
+use super::layout::{self, End, FrameKind, Preamble};
+use super::{CheckpointError, path_of};
+use crate::head::Head;
+use crate::head::cuts::CutPositions;
+use crate::head::series::SeriesState;
+use crate::head::shard::Shard;
+use crate::io::{File, Fs, OpenMode};
+use crate::model::SeriesSlot;
+use crate::wal::Lsn;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Frames gather until there is so much to write.
+const WRITE_BYTES: usize = 1 << 20;
+/// Metadata statements per frame are bounded by bytes.
+const METADATA_FRAME_BYTES: usize = 1 << 20;
+/// Bytes written between two syncs, so that the last one has little left to do and the log's are not delayed.
+const SYNC_BYTES: u64 = 8 << 20;
+
+/// A checkpoint that is on disk, but not in force yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) bytes: u64,
+    /// The smallest LSN of a slice: what is above it must be replayed.
+    pub(crate) oldest_lsn: Lsn,
+    pub(crate) log_end: u64,
+}
+
+struct Out {
+    file: Arc<dyn File>,
+    buffer: Vec<u8>,
+    written: u64,
+    synced: u64,
+}
+
+impl Out {
+    fn frame(&mut self, kind: FrameKind, shard: u32, payload: &[u8]) -> io::Result<()> {
+        layout::put_frame(&mut self.buffer, kind, shard, payload);
+        if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.buffer, self.written)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        if self.written - self.synced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+}
+
+/// Writes checkpoint `number` of `head` into `dir`; `cuts` say what of the head-chunk log is in blocks. `newest_lsn` gives the log's
+/// newest LSN; it is asked under each slice's lock. File, directory and head-chunk log are synced.
+pub(crate) fn write(
+    fs: &dyn Fs,
+    dir: &Path,
+    number: u64,
+    head: &Head,
+    cuts: &CutPositions,
+    newest_lsn: &dyn Fn() -> Lsn,
+) -> Result<Written, CheckpointError> {
+    let path = path_of(dir, number);
+    let io = |path: &PathBuf, source| CheckpointError::Io { path: path.clone(), source };
+    let file = fs.open(&path, OpenMode::CreateNew).map_err(|e| io(&path, e))?;
+    let header = layout::file_header().to_vec();
+    let mut out = Out { file, buffer: header, written: 0, synced: 0 };
+    let (mut oldest, mut newest, mut series) = (newest_lsn(), Lsn(0), 0);
+    let preamble = Preamble {
+        seed: head.seed.0,
+        shards: head.shards.len() as u16,
+        account_label: head.account_label.to_string(),
+        window_ms: head.window.0,
+    };
+    out.frame(FrameKind::Preamble, 0, &json(&preamble)).map_err(|e| io(&path, e))?;
+    for shard in &head.shards {
+        let written = write_shard(&mut out, shard, newest_lsn).map_err(|e| io(&path, e))?;
+        (oldest, newest) = (oldest.min(written.oldest), newest.max(written.newest));
+        series += written.series;
+    }
+    newest = newest.max(write_metadata(&mut out, head, newest_lsn).map_err(|e| io(&path, e))?);
+    let (log_end, log_segments) = head.log.sync()?;
+    let end = End { series, newest_lsn: newest.0, log_end: log_end.0, log_segments, cuts: cuts.to_entries() };
+    out.frame(FrameKind::End, 0, &json(&end))
+        .and_then(|()| out.write())
+        .and_then(|()| out.file.sync_data())
+        .and_then(|()| fs.sync_dir(dir))
+        .map_err(|e| io(&path, e))?;
+    Ok(Written { bytes: out.written, oldest_lsn: oldest, log_end: log_end.0 })
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain structs with string keys")
+}
+
+struct ShardWritten {
+    oldest: Lsn,
+    newest: Lsn,
+    series: u64,
+}
+
+fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io::Result<ShardWritten> {
+    let id = u32::from(shard.id.0);
+    let mut written = ShardWritten { oldest: Lsn(u64::MAX), newest: Lsn(0), series: 0 };
+    let mut result = Ok(());
+    let mut states: Vec<SeriesState> = Vec::new();
+    let mut payload = Vec::new();
+    let mut first = 0;
+    loop {
+        states.clear();
+        let (lsn, slots) = {
+            let mut series = shard.series.lock();
+            let end = series.slots().min(first + crate::head::shard::SLICE);
+            if first >= end {
+                break;
+            }
+            series.copy_states(first..end, &mut states);
+            (newest_lsn(), first..end)
+        };
+        payload.clear();
+        layout::put_slice_head(&mut payload, lsn.0, &slots, states.len());
+        {
+            let index = shard.index.read();
+            for state in &states {
+                let row =
+                    index.row(SeriesSlot(state.slot)).expect("nothing leaves while a checkpoint is written");
+                layout::put_series(&mut payload, state, row);
+            }
+        }
+        written.oldest = written.oldest.min(lsn);
+        written.newest = written.newest.max(lsn);
+        written.series += states.len() as u64;
+        result = result.and_then(|()| out.frame(FrameKind::Slice, id, &payload));
+        first = slots.end;
+    }
+    result?;
+    payload.clear();
+    layout::put_symbols(&mut payload, &shard.index.read());
+    out.frame(FrameKind::Symbols, id, &payload)?;
+    Ok(written)
+}
+
+fn write_metadata(out: &mut Out, head: &Head, newest_lsn: &dyn Fn() -> Lsn) -> io::Result<Lsn> {
+    let (items, lsn) = {
+        let metadata = head.metadata.lock();
+        (metadata.iter().cloned().collect::<Vec<_>>(), newest_lsn())
+    };
+    let mut payload = Vec::new();
+    for item in &items {
+        layout::put_metadata(&mut payload, item);
+        if payload.len() >= METADATA_FRAME_BYTES {
+            out.frame(FrameKind::Metadata, 0, &payload)?;
+            payload.clear();
+        }
+    }
+    if !payload.is_empty() {
+        out.frame(FrameKind::Metadata, 0, &payload)?;
+    }
+    Ok(lsn)
+}

@@ -1,0 +1,418 @@
+//! The head-chunk log: chunks that have left the head's memory but are in no block yet.
+//!
+//! ```text
+//! append ─► page in memory ─► full pages (immutable, in memory) ─► file ─► whole segment synced and mapped
+//!           └──────────── a snapshot reads all of these ───────────────────────────────────┘
+//! ```
+//!
+//! Appending is a copy under one short lock and never waits for the disk; [`HeadLog::write_out`] does the I/O, from a
+//! thread of its own. Pages stay in memory until their segment is synced, so that a failed write or sync loses nothing:
+//! the segment is then written anew to another file, which is renamed over the first.
+
+pub(crate) mod record;
+mod snapshot;
+
+pub(crate) use record::HeadPos;
+pub use snapshot::LogCorruption;
+pub(crate) use snapshot::LogSnapshot;
+
+use crate::io::{File, Fs, OpenMode, Region};
+use crate::model::{TimestampMs, Window};
+use parking_lot::Mutex;
+use record::RecordHeader;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MAGIC: &[u8; 8] = b"CRDLHCLG";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
+/// A record never crosses a page.
+const PAGE_BYTES: usize = 256 * 1024;
+const PAGES: usize = 64;
+const SEGMENT_BYTES: usize = PAGE_BYTES * PAGES;
+const _: () = assert!(SEGMENT_BYTES == 1 << 24, "a position gives 24 bits to the offset");
+/// The longest chunk that a page takes: far above what 512 samples need.
+pub(crate) const CHUNK_BYTES_MAX: usize = PAGE_BYTES - HEADER_BYTES - record::HEADER_BYTES;
+
+/// Closed segments and their maps, ascending.
+type Segments = Arc<Vec<(u32, Region)>>;
+
+/// The log. See the module.
+#[derive(Debug)]
+pub(crate) struct HeadLog {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    state: Mutex<State>,
+    /// Held while writing, so that one thread does.
+    writer: Mutex<Writer>,
+    window: crate::model::DurationMs,
+    memory_bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    segment: u32,
+    page: usize,
+    buffer: Vec<u8>,
+    /// Full pages of segments that are not mapped yet, ascending.
+    full: Vec<FullPage>,
+    segments: Segments,
+    /// The windows that each segment has records of.
+    windows: BTreeMap<u32, BTreeSet<TimestampMs>>,
+}
+
+#[derive(Clone, Debug)]
+struct FullPage {
+    segment: u32,
+    page: usize,
+    bytes: Arc<[u8]>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// The file of the segment being written, and how many of its pages are in it.
+    file: Option<(u32, Arc<dyn File>, usize)>,
+}
+
+/// What a segment still holds, as a checkpoint notes it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SegmentWindows {
+    pub(crate) segment: u32,
+    /// Starts of the windows, milliseconds.
+    pub(crate) windows: Vec<i64>,
+}
+
+/// Why the log could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadLogError {
+    /// The disk refused.
+    #[error("head-chunk log {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A segment that the checkpoint names is missing or shorter than it says.
+    #[error("head-chunk log {path}: expected {expected} bytes, found {found}")]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the checkpoint counts on.
+        expected: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
+    /// A segment begins with other bytes.
+    #[error("head-chunk log {path}: no segment of version 1")]
+    NotASegment {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn segment_path(dir: &Path, segment: u32) -> PathBuf {
+    dir.join(format!("{segment:016x}.hcl"))
+}
+
+fn first_page(segment: u32) -> Vec<u8> {
+    let mut page = Vec::with_capacity(PAGE_BYTES);
+    page.extend_from_slice(MAGIC);
+    page.extend_from_slice(&VERSION.to_le_bytes());
+    page.extend_from_slice(&segment.to_le_bytes());
+    page.resize(HEADER_BYTES, 0);
+    page
+}
+
+impl HeadLog {
+    /// Opens the log as a checkpoint describes it: segments of `kept` up to `end` are mapped, all other files are removed, and
+    /// appending begins in a new segment.
+    pub(crate) fn open(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        kept: &[SegmentWindows],
+        end: HeadPos,
+        window: crate::model::DurationMs,
+    ) -> Result<Self, HeadLogError> {
+        let at = |path: &Path, source| HeadLogError::Io { path: path.into(), source };
+        fs.create_dir_all(dir).map_err(|e| at(dir, e))?;
+        let names: BTreeSet<String> = kept.iter().map(|s| format!("{:016x}.hcl", s.segment)).collect();
+        for entry in fs.read_dir(dir).map_err(|e| at(dir, e))? {
+            if !names.contains(&entry.name) {
+                let path = dir.join(&entry.name);
+                fs.remove_file(&path).map_err(|e| at(&path, e))?;
+            }
+        }
+        let mut segments = Vec::new();
+        for kept in kept {
+            let path = segment_path(dir, kept.segment);
+            let region = fs.map(&path).map_err(|e| at(&path, e))?;
+            let needed = if kept.segment == end.segment() { end.offset() } else { HEADER_BYTES };
+            if region.len() < needed.max(HEADER_BYTES) {
+                let (expected, found) = (needed.max(HEADER_BYTES) as u64, region.len() as u64);
+                return Err(HeadLogError::TooShort { path, expected, found });
+            }
+            if region[..HEADER_BYTES] != first_page(kept.segment)[..] {
+                return Err(HeadLogError::NotASegment { path });
+            }
+            segments.push((kept.segment, region));
+        }
+        let segment = end.segment() + 1;
+        let window_of = |start: &i64| TimestampMs(*start);
+        Ok(Self {
+            fs,
+            dir: dir.into(),
+            state: Mutex::new(State {
+                segment,
+                page: 0,
+                buffer: first_page(segment),
+                full: Vec::new(),
+                segments: Arc::new(segments),
+                windows: kept
+                    .iter()
+                    .map(|s| (s.segment, s.windows.iter().map(window_of).collect()))
+                    .collect(),
+            }),
+            writer: Mutex::default(),
+            window,
+            memory_bytes: AtomicU64::new(PAGE_BYTES as u64),
+        })
+    }
+
+    /// Appends a record; returns its position. A copy under a short lock; no I/O.
+    ///
+    /// # Panics
+    /// When the chunk exceeds [`CHUNK_BYTES_MAX`].
+    pub(crate) fn append(&self, header: &RecordHeader, chunk: &[u8]) -> HeadPos {
+        assert!(chunk.len() <= CHUNK_BYTES_MAX, "a head chunk fits into a page");
+        let mut state = self.state.lock();
+        if state.buffer.len() + record::HEADER_BYTES + chunk.len() > PAGE_BYTES {
+            self.turn_page(&mut state);
+        }
+        let at = HeadPos::new(state.segment, state.page * PAGE_BYTES + state.buffer.len());
+        record::write(&mut state.buffer, header, chunk);
+        let window = Window::of(header.first_t, self.window).start;
+        let segment = state.segment;
+        state.windows.entry(segment).or_default().insert(window);
+        at
+    }
+
+    fn turn_page(&self, state: &mut State) {
+        state.buffer.resize(PAGE_BYTES, 0);
+        let bytes: Arc<[u8]> = state.buffer[..].into();
+        state.full.push(FullPage { segment: state.segment, page: state.page, bytes });
+        self.memory_bytes.fetch_add(PAGE_BYTES as u64, Ordering::Relaxed);
+        state.page += 1;
+        state.buffer.clear();
+        if state.page == PAGES {
+            state.segment += 1;
+            state.page = 0;
+            state.buffer = first_page(state.segment);
+        }
+    }
+
+    /// The position that the next record gets at the earliest: everything appended before is below it.
+    pub(crate) fn end(&self) -> HeadPos {
+        let state = self.state.lock();
+        HeadPos::new(state.segment, state.page * PAGE_BYTES + state.buffer.len().min(PAGE_BYTES - 1))
+    }
+
+    /// Everything that can be read now. The unfinished page is copied.
+    pub(crate) fn snapshot(&self) -> LogSnapshot {
+        let state = self.state.lock();
+        let page = |p: &FullPage| (HeadPos::new(p.segment, p.page * PAGE_BYTES), p.bytes.clone());
+        let mut pages: Vec<_> = state.full.iter().map(page).collect();
+        pages.push((HeadPos::new(state.segment, state.page * PAGE_BYTES), state.buffer[..].into()));
+        let end = HeadPos::new(
+            state.segment,
+            (state.page * PAGE_BYTES + state.buffer.len()).min(SEGMENT_BYTES - 1),
+        );
+        LogSnapshot::new(self.dir.clone(), state.segments.clone(), pages, end)
+    }
+
+    /// Writes full pages to their files; syncs and maps segments that are full. On an error nothing is lost: call again.
+    pub(crate) fn write_out(&self) -> Result<(), HeadLogError> {
+        let mut writer = self.writer.lock();
+        self.write_full_pages(&mut writer)
+    }
+
+    fn write_full_pages(&self, writer: &mut Writer) -> Result<(), HeadLogError> {
+        loop {
+            let (next, pages) = {
+                let state = self.state.lock();
+                let Some(first) = state.full.first() else { return Ok(()) };
+                let segment = first.segment;
+                let of_segment = |p: &&FullPage| p.segment == segment;
+                (segment, state.full.iter().filter(of_segment).cloned().collect::<Vec<_>>())
+            };
+            self.write_pages(writer, next, &pages, None)?;
+            if pages.len() < PAGES {
+                return Ok(());
+            }
+            self.close_segment(writer, next)?;
+        }
+    }
+
+    /// Writes those of `pages` (all of the segment from its first) that are not in the file yet, then `partial`.
+    fn write_pages(
+        &self,
+        writer: &mut Writer,
+        segment: u32,
+        pages: &[FullPage],
+        partial: Option<&[u8]>,
+    ) -> Result<(), HeadLogError> {
+        let path = segment_path(&self.dir, segment);
+        let result: io::Result<()> = (|| {
+            let (file, written) = match &writer.file {
+                Some((s, file, written)) if *s == segment => (file.clone(), *written),
+                _ => {
+                    let file = self.fs.open(&path, OpenMode::CreateNew)?;
+                    self.fs.sync_dir(&self.dir)?;
+                    (file, 0)
+                }
+            };
+            writer.file = Some((segment, file.clone(), written));
+            for page in pages.iter().skip(written) {
+                file.write_all_at(&page.bytes, (page.page * PAGE_BYTES) as u64)?;
+            }
+            writer.file = Some((segment, file.clone(), pages.len()));
+            if let Some(partial) = partial {
+                file.write_all_at(partial, (pages.len() * PAGE_BYTES) as u64)?;
+                file.sync_data()?;
+            } else if pages.len() == PAGES {
+                file.sync_data()?;
+            }
+            Ok(())
+        })();
+        match result {
+            Ok(()) => Ok(()),
+            Err(first) => self.rewrite(writer, segment, pages, partial).map_err(|source| {
+                tracing::warn!(%first, "writing the head-chunk log failed, and so did writing the segment anew");
+                HeadLogError::Io { path, source }
+            }),
+        }
+    }
+
+    /// After a failed write or sync: the whole segment goes to another file, which takes the first one's name.
+    fn rewrite(
+        &self,
+        writer: &mut Writer,
+        segment: u32,
+        pages: &[FullPage],
+        partial: Option<&[u8]>,
+    ) -> io::Result<()> {
+        writer.file = None;
+        let path = segment_path(&self.dir, segment);
+        let new = path.with_extension("new");
+        if self.fs.exists(&new)? {
+            self.fs.remove_file(&new)?;
+        }
+        let file = self.fs.open(&new, OpenMode::CreateNew)?;
+        for page in pages {
+            file.write_all_at(&page.bytes, (page.page * PAGE_BYTES) as u64)?;
+        }
+        if let Some(partial) = partial {
+            file.write_all_at(partial, (pages.len() * PAGE_BYTES) as u64)?;
+        }
+        file.sync_data()?;
+        self.fs.rename(&new, &path)?;
+        self.fs.sync_dir(&self.dir)?;
+        writer.file = Some((segment, file, pages.len()));
+        Ok(())
+    }
+
+    fn close_segment(&self, writer: &mut Writer, segment: u32) -> Result<(), HeadLogError> {
+        let path = segment_path(&self.dir, segment);
+        let region = self.fs.map(&path).map_err(|source| HeadLogError::Io { path, source })?;
+        writer.file = None;
+        let mut state = self.state.lock();
+        let mut segments = (*state.segments).clone();
+        segments.push((segment, region));
+        state.segments = Arc::new(segments);
+        let before = state.full.len();
+        state.full.retain(|p| p.segment != segment);
+        let freed = (before - state.full.len()) * PAGE_BYTES;
+        self.memory_bytes.fetch_sub(freed as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes everything appended so far durable; returns the end up to which it is, and what each segment holds.
+    pub(crate) fn sync(&self) -> Result<(HeadPos, Vec<SegmentWindows>), HeadLogError> {
+        let mut writer = self.writer.lock();
+        self.write_full_pages(&mut writer)?;
+        let (segment, pages, partial, windows) = {
+            let state = self.state.lock();
+            let segment = state.segment;
+            // Segments that filled up since are complete in memory and come first.
+            if state.full.first().is_some_and(|p| p.segment != segment) {
+                drop(state);
+                drop(writer);
+                return self.sync();
+            }
+            let windows = state.windows.iter().map(|(segment, windows)| SegmentWindows {
+                segment: *segment,
+                windows: windows.iter().map(|w| w.0).collect(),
+            });
+            (segment, state.full.clone(), state.buffer.clone(), windows.collect())
+        };
+        let end = HeadPos::new(segment, (pages.len() * PAGE_BYTES + partial.len()).min(SEGMENT_BYTES - 1));
+        self.write_pages(&mut writer, segment, &pages, Some(&partial))?;
+        Ok((end, windows))
+    }
+
+    /// Forgets windows that are cut: `is_cut(window start, end of segment)` tells whether all records of the window below that
+    /// position are in blocks. Returns the oldest segments that hold nothing any more, for [`Self::remove`]. Only oldest ones,
+    /// without gaps: a chain ends where a segment is gone, so nothing that is needed may stand in an older one.
+    pub(crate) fn forget(&self, is_cut: impl Fn(TimestampMs, HeadPos) -> bool) -> Vec<u32> {
+        let mut state = self.state.lock();
+        let State { windows, segments, .. } = &mut *state;
+        for (segment, windows) in windows.iter_mut() {
+            let end = HeadPos(u64::from(*segment + 1) << 24);
+            windows.retain(|w| !is_cut(*w, end));
+        }
+        let empty = |s: &u32| windows.get(s).is_none_or(BTreeSet::is_empty);
+        segments.iter().map(|s| s.0).take_while(empty).collect()
+    }
+
+    /// Deletes segments. No reader that may want them may be left.
+    pub(crate) fn remove(&self, segments: &[u32]) -> Result<(), HeadLogError> {
+        {
+            let mut state = self.state.lock();
+            let kept = state.segments.iter().filter(|s| !segments.contains(&s.0)).cloned().collect();
+            state.segments = Arc::new(kept);
+            for s in segments {
+                state.windows.remove(s);
+            }
+        }
+        for s in segments {
+            let path = segment_path(&self.dir, *s);
+            self.fs.remove_file(&path).map_err(|source| HeadLogError::Io { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The oldest segment that is there.
+    pub(crate) fn first_segment(&self) -> Option<u32> {
+        let state = self.state.lock();
+        let mapped = state.segments.first().map(|s| s.0);
+        mapped.or(state.full.first().map(|p| p.segment)).or(Some(state.segment))
+    }
+
+    /// Bytes of pages in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of closed segments on disk.
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        self.state.lock().segments.iter().map(|s| s.1.len() as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

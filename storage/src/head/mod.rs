@@ -1,0 +1,81 @@
+//! The head: recent samples of all series in memory, covered by the log.
+//!
+//! ```text
+//! Head ── Shard × 16 ── HeadIndex (names, values, rows, postings)
+//!      │             └─ SeriesTable (records, open chunks, late samples)
+//!      ├─ HeadLog (chunks on their way to a block)
+//!      └─ MetadataStore
+//! ```
+
+mod arena;
+pub(crate) mod checkpoint;
+pub(crate) mod cuts;
+mod fingerprints;
+mod late;
+pub(crate) mod log;
+mod metadata;
+pub(crate) mod series;
+pub(crate) mod shard;
+mod slab;
+pub(crate) mod symbols;
+
+use crate::model::{DurationMs, HashSeed, ShardCount, ShardId, TimestampMs};
+use log::HeadLog;
+use metadata::MetadataStore;
+use parking_lot::Mutex;
+use shard::Shard;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use checkpoint::CheckpointError;
+pub use log::{HeadLogError, LogCorruption};
+
+/// What a head is made with; all of it is fixed for a data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadOptions {
+    pub(crate) seed: HashSeed,
+    pub(crate) shards: ShardCount,
+    pub(crate) account_label: Arc<str>,
+    pub(crate) window: DurationMs,
+    pub(crate) log_dir: PathBuf,
+}
+
+/// The head. See the module.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) seed: HashSeed,
+    pub(crate) account_label: Arc<str>,
+    pub(crate) window: DurationMs,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) log: HeadLog,
+    pub(crate) metadata: Mutex<MetadataStore>,
+}
+
+impl Head {
+    /// An empty head over a log.
+    pub(crate) fn with_log(options: &HeadOptions, log: HeadLog) -> Self {
+        Self {
+            seed: options.seed,
+            account_label: options.account_label.clone(),
+            window: options.window,
+            shards: options.shards.iter().map(|id| Shard::new(id, options.window)).collect(),
+            log,
+            metadata: Mutex::default(),
+        }
+    }
+
+    /// The shard with this id.
+    pub(crate) fn shard(&self, id: ShardId) -> &Shard {
+        &self.shards[id.index()]
+    }
+
+    /// The time of the newest sample of any series.
+    pub(crate) fn newest(&self) -> TimestampMs {
+        self.shards.iter().map(|s| s.series.lock().newest()).max().unwrap_or(TimestampMs::MIN)
+    }
+
+    /// Heap bytes of everything but the log's buffer.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.shards.iter().map(|s| s.memory_bytes() as u64).sum::<u64>() + self.log.memory_bytes()
+    }
+}

@@ -1,0 +1,526 @@
+//! The series of a shard: their records, open chunks and late samples, and what an arriving sample does to them.
+//!
+//! ```text
+//!            t > last_t                 full, window over, idle, stale
+//! sample ──► open chunk (slab) ───────────────────────────────────────┐
+//!        │   t < last_t                 32 samples or more             ├──► head-chunk log, chained from `tail`
+//!        └─► late buffer (sorted) ────────────────────────────────────┘
+//! ```
+//!
+//! Invariants: `last_t` is the newest time of the series, wherever its sample is; all samples of an open chunk lie in one
+//! window; every sample that was accepted is in exactly one of open chunk, late buffer, log, block.
+
+use super::arena::Arena;
+use super::fingerprints::FingerprintTable;
+use super::late::{LateBuffers, LateOutcome};
+use super::log::record::RecordHeader;
+use super::log::{HeadLog, HeadPos};
+use super::slab::{Slab, SlabRef};
+use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
+use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimestampMs, Window, is_stale};
+use std::ops::Range;
+
+/// Samples of an open chunk; the first one of a series ends up to half earlier, by its fingerprint, so that series that began
+/// together do not all fill up together.
+const CHUNK_SAMPLES_MAX: u32 = 120;
+/// A series without a sample for so long, by its shard's newest sample, gives its open chunk back.
+pub(crate) const IDLE: DurationMs = DurationMs::mins(10);
+
+/// One series, or a free slot.
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesRecord {
+    pub(crate) fingerprint: Fingerprint,
+    /// The hash of the series' key that `le` takes no part in.
+    pub(crate) family: u64,
+    pub(crate) last_t: TimestampMs,
+    /// The value at `last_t`, to tell a repeated sample from a conflict.
+    pub(crate) last_bits: u64,
+    /// The newest of the series' records in the head-chunk log.
+    pub(crate) tail: HeadPos,
+    pub(crate) open: Option<Open>,
+    pub(crate) generation: u8,
+    pub(crate) live: bool,
+    /// Whether a sample came since the last checkpoint copied the record.
+    touched: bool,
+    /// Whether a chunk was filled since the series began.
+    filled: bool,
+}
+
+/// A chunk that still grows.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) chunk: OpenChunk,
+    at: SlabRef,
+    /// Inclusive end of the window that it lies in.
+    window_end: TimestampMs,
+}
+
+const VACANT: SeriesRecord = SeriesRecord {
+    fingerprint: Fingerprint(0),
+    family: 0,
+    last_t: TimestampMs::MIN,
+    last_bits: 0,
+    tail: HeadPos::NONE,
+    open: None,
+    generation: 0,
+    live: false,
+    touched: false,
+    filled: false,
+};
+
+/// What became of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SampleOutcome {
+    /// Newest of its series.
+    Appended,
+    /// Accepted, older than the series' newest.
+    Late,
+    /// There already, to the bit: success, nothing to do.
+    Duplicate,
+    /// There with another value: refused.
+    Conflict,
+}
+
+/// All series of one shard.
+#[derive(Debug)]
+pub(crate) struct SeriesTable {
+    shard: ShardId,
+    window: DurationMs,
+    records: Arena<SeriesRecord>,
+    by_fingerprint: FingerprintTable,
+    slab: Slab,
+    late: LateBuffers,
+    free: Vec<SeriesSlot>,
+    live: usize,
+    open: usize,
+    newest: TimestampMs,
+    oldest: TimestampMs,
+    scratch: Vec<u8>,
+    samples: Samples,
+    hint: EncoderHint,
+}
+
+/// A series' state as a checkpoint holds it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SeriesState {
+    pub(crate) slot: u32,
+    pub(crate) generation: u8,
+    pub(crate) fingerprint: u128,
+    pub(crate) family: u64,
+    pub(crate) last_t: i64,
+    pub(crate) last_bits: u64,
+    pub(crate) tail: u64,
+    /// The open chunk, as a chunk; empty without one.
+    pub(crate) open: Vec<u8>,
+    pub(crate) late: Vec<(TimestampMs, f64)>,
+}
+
+/// What a reader needs of a series that a shard's lock protects.
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesCopy {
+    pub(crate) slot: SeriesSlot,
+    pub(crate) last_t: TimestampMs,
+    pub(crate) tail: HeadPos,
+    /// The open chunk, and where its bytes stand among those copied.
+    pub(crate) open: Option<(OpenChunk, Range<usize>)>,
+    /// Late samples among those copied.
+    pub(crate) late: Range<usize>,
+}
+
+/// Copies of up to 1024 series, reused from one hold of the lock to the next.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesCopies {
+    pub(crate) series: Vec<SeriesCopy>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) late: Vec<(TimestampMs, f64)>,
+}
+
+impl SeriesTable {
+    pub(crate) fn new(shard: ShardId, window: DurationMs) -> Self {
+        Self {
+            shard,
+            window,
+            records: Arena::default(),
+            by_fingerprint: FingerprintTable::default(),
+            slab: Slab::default(),
+            late: LateBuffers::default(),
+            free: Vec::new(),
+            live: 0,
+            open: 0,
+            newest: TimestampMs::MIN,
+            oldest: TimestampMs::MAX,
+            scratch: Vec::new(),
+            samples: Samples::default(),
+            hint: EncoderHint::default(),
+        }
+    }
+
+    /// Reads what searches for these fingerprints will read first, so that the cache misses of a batch overlap.
+    pub(crate) fn touch(&self, fingerprints: impl Iterator<Item = Fingerprint>) -> u64 {
+        let mut seen = 0;
+        for f in fingerprints {
+            seen ^= self.by_fingerprint.touch(f);
+        }
+        seen
+    }
+
+    /// The slot of a known series.
+    pub(crate) fn find(&self, fingerprint: Fingerprint) -> Option<SeriesSlot> {
+        self.by_fingerprint.find(fingerprint, |s| self.records[s.0 as usize].fingerprint == fingerprint)
+    }
+
+    /// The record at a slot.
+    pub(crate) fn record(&self, slot: SeriesSlot) -> Option<&SeriesRecord> {
+        self.records.get(slot.0 as usize).filter(|r| r.live)
+    }
+
+    /// How many slots there are, free ones included.
+    pub(crate) fn slots(&self) -> u32 {
+        self.records.len() as u32
+    }
+
+    /// Series that have a record.
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Series that have an open chunk.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The time of the newest and the oldest sample that ever came.
+    pub(crate) fn newest(&self) -> TimestampMs {
+        self.newest
+    }
+
+    /// The time of the oldest sample that ever came.
+    pub(crate) fn oldest(&self) -> TimestampMs {
+        self.oldest
+    }
+
+    /// Gives a new series a slot. It must not be in the table.
+    pub(crate) fn register(&mut self, fingerprint: Fingerprint, family: u64) -> (SeriesSlot, u8) {
+        let (slot, generation) = match self.free.pop() {
+            Some(slot) => (slot, self.records[slot.0 as usize].generation.wrapping_add(1)),
+            None => (SeriesSlot(self.records.push(VACANT) as u32), 0),
+        };
+        self.place(slot, generation, fingerprint, family);
+        (slot, generation)
+    }
+
+    /// Puts a series at the slot that the log gave it, whatever is there now must have been removed.
+    pub(crate) fn place(&mut self, slot: SeriesSlot, generation: u8, fingerprint: Fingerprint, family: u64) {
+        while self.records.len() <= slot.0 as usize {
+            self.records.push(VACANT);
+        }
+        self.records[slot.0 as usize] =
+            SeriesRecord { fingerprint, family, generation, live: true, touched: true, ..VACANT };
+        self.by_fingerprint.insert(fingerprint, slot);
+        self.live += 1;
+    }
+
+    /// Takes a series out of the table; its slot is free once [`Self::reuse`] says so.
+    pub(crate) fn remove(&mut self, slot: SeriesSlot) {
+        let Some(record) = self.records.get_mut(slot.0 as usize).filter(|r| r.live) else { return };
+        let (fingerprint, generation) = (record.fingerprint, record.generation);
+        if let Some(open) = record.open.take() {
+            self.slab.free(open.at);
+            self.open -= 1;
+        }
+        *record = SeriesRecord { generation, ..VACANT };
+        self.by_fingerprint.remove(fingerprint, slot);
+        self.late.take(slot, |_| true);
+        self.live -= 1;
+    }
+
+    /// Slots that may be given to new series.
+    pub(crate) fn reuse(&mut self, slots: &[SeriesSlot]) {
+        self.free.extend_from_slice(slots);
+    }
+
+    /// After recovery: every slot without a series is free.
+    pub(crate) fn collect_free(&mut self) {
+        let vacant = |s: &u32| !self.records[*s as usize].live;
+        self.free = (0..self.slots()).rev().filter(vacant).map(SeriesSlot).collect();
+    }
+
+    /// Adds a sample to the series at `slot`.
+    pub(crate) fn append(
+        &mut self,
+        slot: SeriesSlot,
+        t: TimestampMs,
+        v: f64,
+        log: &HeadLog,
+    ) -> SampleOutcome {
+        let record = &mut self.records[slot.0 as usize];
+        let outcome = if t > record.last_t {
+            self.append_in_order(slot, t, v, log);
+            SampleOutcome::Appended
+        } else if t == record.last_t {
+            match record.last_bits == v.to_bits() {
+                true => SampleOutcome::Duplicate,
+                false => SampleOutcome::Conflict,
+            }
+        } else {
+            self.append_late(slot, t, v, log)
+        };
+        if matches!(outcome, SampleOutcome::Appended | SampleOutcome::Late) {
+            self.records[slot.0 as usize].touched = true;
+            self.newest = self.newest.max(t);
+            self.oldest = self.oldest.min(t);
+        }
+        outcome
+    }
+
+    fn append_in_order(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64, log: &HeadLog) {
+        let record = &mut self.records[slot.0 as usize];
+        (record.last_t, record.last_bits) = (t, v.to_bits());
+        let limit = match record.filled {
+            true => CHUNK_SAMPLES_MAX,
+            false => CHUNK_SAMPLES_MAX - (record.fingerprint.0 as u32 % (CHUNK_SAMPLES_MAX / 2)),
+        };
+        match &mut record.open {
+            Some(open) if t <= open.window_end && open.chunk.count() < limit => {
+                if open.chunk.append(self.slab.bytes_mut(open.at), t, v) == Append::Full {
+                    let needed = open.chunk.used() + TOKEN_BYTES_MAX;
+                    if needed > Slab::LEN_MAX {
+                        self.freeze(slot, log);
+                        self.start(slot, t, v);
+                    } else {
+                        open.at = self.slab.grow(open.at, open.chunk.used(), needed);
+                        let appended = open.chunk.append(self.slab.bytes_mut(open.at), t, v);
+                        assert_eq!(appended, Append::Done, "a later sample with room for it");
+                    }
+                }
+            }
+            Some(open) => {
+                record.filled |= t <= open.window_end;
+                self.freeze(slot, log);
+                self.start(slot, t, v);
+            }
+            None => self.start(slot, t, v),
+        }
+        if is_stale(v) {
+            self.freeze(slot, log);
+        }
+    }
+
+    fn start(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64) {
+        let at = self.slab.allocate(TOKEN_BYTES_MAX);
+        let (chunk, _) = OpenChunk::start(t, v, self.slab.bytes_mut(at));
+        let window_end = Window::of(t, self.window).end();
+        self.records[slot.0 as usize].open = Some(Open { chunk, at, window_end });
+        self.open += 1;
+    }
+
+    fn append_late(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64, log: &HeadLog) -> SampleOutcome {
+        if let Some(found) = self.value_in_open(slot, t) {
+            return if found.to_bits() == v.to_bits() {
+                SampleOutcome::Duplicate
+            } else {
+                SampleOutcome::Conflict
+            };
+        }
+        let (outcome, full) = self.late.add(slot, t, v);
+        if full {
+            self.move_late(slot, |_| true, log);
+        }
+        match outcome {
+            LateOutcome::Added => SampleOutcome::Late,
+            LateOutcome::Duplicate => SampleOutcome::Duplicate,
+            LateOutcome::Conflict => SampleOutcome::Conflict,
+        }
+    }
+
+    /// The value at `t` if the open chunk has one.
+    fn value_in_open(&mut self, slot: SeriesSlot, t: TimestampMs) -> Option<f64> {
+        let open = self.records[slot.0 as usize].open.as_ref()?;
+        if t < open.chunk.first_t() {
+            return None;
+        }
+        self.samples.clear();
+        let bytes = &self.slab.bytes(open.at)[..open.chunk.used()];
+        open.chunk.decode(bytes, &mut self.samples).expect("the head's own open chunk decodes");
+        let at = self.samples.t.binary_search(&t.0).ok()?;
+        Some(self.samples.v[at])
+    }
+
+    /// Moves the open chunk to the log as it is.
+    fn freeze(&mut self, slot: SeriesSlot, log: &HeadLog) {
+        let record = &mut self.records[slot.0 as usize];
+        let Some(open) = record.open.take() else { return };
+        self.scratch.clear();
+        open.chunk.to_chunk(&self.slab.bytes(open.at)[..open.chunk.used()], &mut self.scratch);
+        let header = RecordHeader {
+            prev: record.tail,
+            slot,
+            shard: self.shard,
+            generation: record.generation,
+            late: false,
+            first_t: open.chunk.first_t(),
+            last_t: open.chunk.last_t(),
+        };
+        record.tail = log.append(&header, &self.scratch);
+        self.slab.free(open.at);
+        self.open -= 1;
+    }
+
+    /// Moves late samples that `wanted` accepts to the log, a chunk for each window.
+    fn move_late(&mut self, slot: SeriesSlot, wanted: impl Fn(TimestampMs) -> bool, log: &HeadLog) {
+        let taken = self.late.take(slot, wanted);
+        let window = self.window;
+        for run in taken.chunk_by(|a, b| Window::of(a.0, window) == Window::of(b.0, window)) {
+            self.samples.clear();
+            run.iter().for_each(|(t, v)| self.samples.push(t.0, *v));
+            self.scratch.clear();
+            let columns = (&self.samples.t[..], &self.samples.v[..]);
+            codec::seal(columns, Times::Inline, &mut self.hint, &mut self.scratch);
+            let record = &mut self.records[slot.0 as usize];
+            let header = RecordHeader {
+                prev: record.tail,
+                slot,
+                shard: self.shard,
+                generation: record.generation,
+                late: true,
+                first_t: run[0].0,
+                last_t: run[run.len() - 1].0,
+            };
+            record.tail = log.append(&header, &self.scratch);
+        }
+    }
+
+    /// Moves to the log what lies in windows that end by `until`, for the slots of a slice.
+    pub(crate) fn freeze_until(&mut self, slots: Range<u32>, until: TimestampMs, log: &HeadLog) {
+        for slot in slots.map(SeriesSlot) {
+            let Some(record) = self.record(slot) else { continue };
+            if record.open.as_ref().is_some_and(|o| o.window_end <= until) {
+                self.freeze(slot, log);
+            }
+            if !self.late.get(slot).is_empty() {
+                let window = self.window;
+                self.move_late(slot, |t| Window::of(t, window).end() <= until, log);
+            }
+        }
+    }
+
+    /// Moves the open chunks of idle series of a slice to the log.
+    pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, log: &HeadLog) {
+        let idle_before = self.newest - IDLE;
+        for slot in slots.map(SeriesSlot) {
+            if self.record(slot).is_some_and(|r| r.open.is_some() && r.last_t < idle_before) {
+                self.freeze(slot, log);
+            }
+        }
+    }
+
+    /// Whether a series is idle, and all it ever got lies in windows that end by `until` and in records below `position`
+    /// that the checkpoint in force knows of.
+    pub(crate) fn may_leave(&self, slot: SeriesSlot, until: TimestampMs, position: HeadPos) -> bool {
+        self.record(slot).is_some_and(|r| {
+            r.open.is_none()
+                && !r.touched
+                && r.tail < position
+                && r.last_t < self.newest - IDLE
+                && Window::of(r.last_t, self.window).end() <= until
+        }) && self.late.get(slot).is_empty()
+    }
+
+    /// Copies a slice for a checkpoint. Series that get no sample from here on may leave once it is in force.
+    pub(crate) fn copy_states(&mut self, slots: Range<u32>, out: &mut Vec<SeriesState>) {
+        for slot in slots {
+            let Some(record) = self.records.get_mut(slot as usize).filter(|r| r.live) else { continue };
+            record.touched = false;
+            let mut open = Vec::new();
+            if let Some(o) = &record.open {
+                o.chunk.to_chunk(&self.slab.bytes(o.at)[..o.chunk.used()], &mut open);
+            }
+            out.push(SeriesState {
+                slot,
+                generation: record.generation,
+                fingerprint: record.fingerprint.0,
+                family: record.family,
+                last_t: record.last_t.0,
+                last_bits: record.last_bits,
+                tail: record.tail.0,
+                open,
+                late: self.late.get(SeriesSlot(slot)).to_vec(),
+            });
+        }
+    }
+
+    /// Restores a series from a checkpoint. An error names what its open chunk says.
+    pub(crate) fn restore(&mut self, state: &SeriesState) -> Result<(), codec::ChunkError> {
+        let slot = SeriesSlot(state.slot);
+        self.place(slot, state.generation, Fingerprint(state.fingerprint), state.family);
+        let mut open = None;
+        if !state.open.is_empty() {
+            let (chunk, bytes) = OpenChunk::from_chunk(&state.open)?;
+            let at = self.slab.allocate(bytes.len().clamp(TOKEN_BYTES_MAX, Slab::LEN_MAX));
+            self.slab.bytes_mut(at)[..bytes.len()].copy_from_slice(bytes);
+            let window_end = Window::of(chunk.first_t(), self.window).end();
+            open = Some(Open { chunk, at, window_end });
+            self.open += 1;
+        }
+        if !state.late.is_empty() {
+            self.oldest = self.oldest.min(state.late[0].0);
+            self.late.restore(slot, state.late.clone());
+        }
+        let record = &mut self.records[state.slot as usize];
+        (record.last_t, record.last_bits) = (TimestampMs(state.last_t), state.last_bits);
+        record.tail = HeadPos(state.tail);
+        record.filled = record.tail != HeadPos::NONE;
+        record.open = open;
+        record.touched = false;
+        if record.last_t != TimestampMs::MIN {
+            self.newest = self.newest.max(record.last_t);
+            self.oldest = self.oldest.min(record.last_t);
+        }
+        Ok(())
+    }
+
+    /// Copies what a reader needs of these series; slots without a series are left out.
+    pub(crate) fn copy(&self, slots: &[u32], out: &mut SeriesCopies) {
+        out.series.clear();
+        out.bytes.clear();
+        out.late.clear();
+        for slot in slots {
+            let Some(record) = self.record(SeriesSlot(*slot)) else { continue };
+            let open = record.open.as_ref().map(|o| {
+                let from = out.bytes.len();
+                out.bytes.extend_from_slice(&self.slab.bytes(o.at)[..o.chunk.used()]);
+                (o.chunk, from..out.bytes.len())
+            });
+            let from = out.late.len();
+            out.late.extend_from_slice(self.late.get(SeriesSlot(*slot)));
+            out.series.push(SeriesCopy {
+                slot: SeriesSlot(*slot),
+                last_t: record.last_t,
+                tail: record.tail,
+                open,
+                late: from..out.late.len(),
+            });
+        }
+    }
+
+    /// As [`Self::copy`], without open chunks and late samples: where the chains begin.
+    pub(crate) fn copy_tails(&self, slots: &[u32], out: &mut SeriesCopies) {
+        out.series.clear();
+        for slot in slots.iter().map(|s| SeriesSlot(*s)) {
+            let Some(SeriesRecord { last_t, tail, .. }) = self.record(slot) else { continue };
+            out.series.push(SeriesCopy { slot, last_t: *last_t, tail: *tail, open: None, late: 0..0 });
+        }
+    }
+
+    /// Heap bytes of records, table, open chunks and late samples.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.records.memory_bytes()
+            + self.by_fingerprint.memory_bytes()
+            + self.slab.memory_bytes()
+            + self.late.memory_bytes()
+            + self.free.capacity() * size_of::<SeriesSlot>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

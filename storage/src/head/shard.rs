@@ -1,0 +1,127 @@
+//! One shard of the head: its label index and its series, each behind its own lock.
+//!
+//! Lock order: index, then series. Samples of known series take the series lock alone; queries take the index for reading, a
+//! thousand values at a time, and the series a thousand at a time. Nobody waits for the disk under either.
+
+use super::series::SeriesTable;
+use super::symbols::{HeadIndex, Released};
+use crate::index::{Bitmap, LabelIndex, NameId, ValueId, Values};
+use crate::model::{DurationMs, SeriesSlot, ShardId};
+use parking_lot::{Mutex, RwLock};
+use std::convert::Infallible;
+use std::ops::Range;
+
+/// Slots that are looked at in one hold of a lock.
+pub(crate) const SLICE: u32 = 1024;
+
+/// One shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) index: RwLock<HeadIndex>,
+    pub(crate) series: Mutex<SeriesTable>,
+}
+
+impl Shard {
+    pub(crate) fn new(id: ShardId, window: DurationMs) -> Self {
+        Self { id, index: RwLock::default(), series: Mutex::new(SeriesTable::new(id, window)) }
+    }
+
+    /// Calls `f` for each slice of the slots that there are now, with the series locked anew for each.
+    pub(crate) fn for_each_slice(&self, mut f: impl FnMut(&mut SeriesTable, Range<u32>)) {
+        let mut first = 0;
+        loop {
+            let mut series = self.series.lock();
+            let end = series.slots().min(first + SLICE);
+            if first >= end {
+                return;
+            }
+            f(&mut series, first..end);
+            first = end;
+        }
+    }
+
+    /// Removes the series that `may_leave` accepts (again, now under the locks). Their slots and values are free once
+    /// [`Self::release`] is called.
+    pub(crate) fn remove_series(&self, may_leave: impl Fn(&SeriesTable, SeriesSlot) -> bool) -> Released {
+        let mut candidates = Vec::new();
+        self.for_each_slice(|series, slots| {
+            candidates.extend(slots.map(SeriesSlot).filter(|s| may_leave(series, *s)));
+        });
+        let mut released = Released::default();
+        for slots in candidates.chunks(SLICE as usize / 4) {
+            let mut index = self.index.write();
+            let mut series = self.series.lock();
+            for slot in slots {
+                if may_leave(&series, *slot) {
+                    series.remove(*slot);
+                    index.remove(*slot, &mut released);
+                }
+            }
+        }
+        released
+    }
+
+    /// Lets slots and values of a removal be given again. No reader that ran during the removal may be left.
+    pub(crate) fn release(&self, released: &Released) {
+        self.index.write().release(released);
+        self.series.lock().reuse(released.slots());
+    }
+
+    /// Heap bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.index.read().memory_bytes() + self.series.lock().memory_bytes()
+    }
+}
+
+/// The index of a shard as selections read it: each call is one short hold of the lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShardLabels<'a>(pub(crate) &'a Shard);
+
+impl LabelIndex for ShardLabels<'_> {
+    type Error = Infallible;
+
+    fn name_id(&self, name: &str) -> Result<Option<NameId>, Infallible> {
+        Ok(self.0.index.read().name_id(name))
+    }
+
+    fn value_range(&self, name: NameId, _prefix: &str) -> Result<Range<u32>, Infallible> {
+        Ok(0..self.0.index.read().value_count(name))
+    }
+
+    fn value_id(&self, name: NameId, value: &str) -> Result<Option<ValueId>, Infallible> {
+        Ok(self.0.index.read().find_value(name, value))
+    }
+
+    fn values(&self, name: NameId, ids: Range<u32>, out: &mut Values) -> Result<(), Infallible> {
+        self.0.index.read().copy_values(name, ids, out);
+        Ok(())
+    }
+
+    fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Infallible> {
+        self.0.index.read().union_postings(name, values, out);
+        Ok(())
+    }
+
+    fn having(&self, name: NameId, out: &mut Bitmap) -> Result<(), Infallible> {
+        self.0.index.read().union_having(Some(name), out);
+        Ok(())
+    }
+
+    fn values_of(
+        &self,
+        name: NameId,
+        series: &[u32],
+        out: &mut Vec<Option<ValueId>>,
+    ) -> Result<(), Infallible> {
+        let index = self.0.index.read();
+        let value = |slot: &u32| index.value_in(index.row(SeriesSlot(*slot))?, name);
+        out.extend(series.iter().map(value));
+        Ok(())
+    }
+
+    fn all(&self, out: &mut Bitmap) -> Result<(), Infallible> {
+        self.0.index.read().union_having(None, out);
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! A block's share of a selection: ordinals of one shard, in order of their keys.
+
+use super::ReadError;
+use super::grouping::RowIds;
+use super::pieces::{Piece, Pieces};
+use crate::block::{BlockShard, SeriesReader};
+use crate::index::{Bitmap, NameId};
+use crate::model::{LabelSet, SeriesKey, TimeRange};
+
+/// The selected series of one shard of a block.
+pub(crate) struct BlockRows<'a> {
+    /// Its number among the sources of a cursor.
+    pub(crate) number: u32,
+    reader: SeriesReader<'a>,
+    ordinals: Vec<u32>,
+    at: usize,
+    key: Option<SeriesKey>,
+}
+
+impl std::fmt::Debug for BlockRows<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockRows")
+            .field("ordinals", &self.ordinals.len())
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> BlockRows<'a> {
+    pub(crate) fn new(number: u32, shard: BlockShard<'a>, ordinals: &Bitmap) -> Result<Self, ReadError> {
+        let mut rows = Self { number, reader: shard.reader(), ordinals: ordinals.to_vec(), at: 0, key: None };
+        rows.read_key()?;
+        Ok(rows)
+    }
+
+    fn read_key(&mut self) -> Result<(), ReadError> {
+        self.key = match self.ordinals.get(self.at) {
+            Some(ordinal) => Some(self.reader.key(*ordinal)?),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// How many series are still to come, the current one included.
+    pub(crate) fn remaining(&self) -> u64 {
+        (self.ordinals.len() - self.at) as u64
+    }
+
+    /// The key of the current series, `None` at the end.
+    pub(crate) fn key(&self) -> Option<SeriesKey> {
+        self.key
+    }
+
+    /// Goes past the current series.
+    pub(crate) fn skip(&mut self) -> Result<(), ReadError> {
+        self.at += 1;
+        self.read_key()
+    }
+
+    fn ordinal(&self) -> u32 {
+        self.ordinals[self.at]
+    }
+
+    /// The current series' labels as ids.
+    pub(crate) fn ids(&mut self, out: &mut RowIds) -> Result<(), ReadError> {
+        out.clear();
+        for label in self.reader.label_ids(self.ordinal())? {
+            let (name, value) = label?;
+            out.push((name.0, value.0));
+        }
+        Ok(())
+    }
+
+    /// The text of a name.
+    pub(crate) fn name(&self, id: u32) -> Result<String, ReadError> {
+        Ok(self.reader.shard().name(NameId(id))?.to_string())
+    }
+
+    /// The current series' labels.
+    pub(crate) fn labels(&mut self) -> Result<LabelSet, ReadError> {
+        Ok(self.reader.labels(self.ordinals[self.at])?)
+    }
+
+    /// One label of the current series.
+    pub(crate) fn label(&mut self, name: &str) -> Result<Option<String>, ReadError> {
+        use crate::index::LabelIndex;
+        let shard = self.reader.shard();
+        let Some(name) = shard.name_id(name)? else { return Ok(None) };
+        let Some(value) = self.reader.value_id(self.ordinals[self.at], name)? else { return Ok(None) };
+        Ok(Some(shard.with_value(name, value, str::to_string)?))
+    }
+
+    /// Adds the chunks of the current series that may have samples in `range`.
+    pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) -> Result<(), ReadError> {
+        let ordinal = self.ordinal();
+        let shard = self.reader.shard();
+        for chunk in self.reader.chunk_refs(ordinal)? {
+            let chunk = chunk?;
+            if chunk.range.overlaps(range) {
+                pieces.push(Piece::BlockChunk(shard.chunk(&chunk)?, shard.block()))?;
+            }
+        }
+        Ok(())
+    }
+}

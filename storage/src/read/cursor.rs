@@ -1,0 +1,149 @@
+//! The series of one shard that a selection found, from head and blocks merged.
+//!
+//! Without blocks the head's series come in order of their slots. With blocks, all sources come in order of their keys,
+//! and the cursor is a merge join: what stands at the smallest key is one series, unless labels tell otherwise.
+
+use super::ReadError;
+use super::block_rows::BlockRows;
+use super::grouping::{Grouper, RowIds};
+use super::head_rows::HeadRows;
+use super::pieces::Pieces;
+use crate::model::{LabelSet, SeriesKey, TimeRange};
+use std::borrow::Cow;
+
+/// The number of the head among the sources of a cursor; blocks count from 1.
+const HEAD: u32 = 0;
+
+/// Walks the selected series of one shard.
+#[derive(Debug)]
+pub struct SeriesCursor<'a> {
+    head: HeadRows<'a>,
+    blocks: Vec<BlockRows<'a>>,
+    range: TimeRange,
+    /// Whether the current series is in the head, and which blocks it is in.
+    in_head: bool,
+    in_blocks: Vec<usize>,
+    pieces: Pieces,
+    ids: RowIds,
+}
+
+impl<'a> SeriesCursor<'a> {
+    pub(super) fn new(head: HeadRows<'a>, blocks: Vec<BlockRows<'a>>, range: TimeRange) -> Self {
+        let (pieces, ids) = (Pieces::default(), RowIds::default());
+        Self { head, blocks, range, in_head: false, in_blocks: Vec::new(), pieces, ids }
+    }
+
+    /// At most how many series are still to come.
+    pub fn series_max(&self) -> u64 {
+        self.head.remaining() + self.blocks.iter().map(BlockRows::remaining).sum::<u64>()
+    }
+
+    /// Moves to the next series; false at the end.
+    pub fn advance(&mut self) -> Result<bool, ReadError> {
+        if self.in_head {
+            self.head.skip();
+        }
+        for at in self.in_blocks.drain(..) {
+            self.blocks[at].skip()?;
+        }
+        self.in_head = self.head.fill();
+        if self.blocks.is_empty() {
+            return Ok(self.in_head);
+        }
+        self.join()
+    }
+
+    /// Finds which sources stand at the smallest key with equal labels.
+    fn join(&mut self) -> Result<bool, ReadError> {
+        let mut least: Option<SeriesKey> = self.in_head.then(|| self.head.key());
+        for block in &self.blocks {
+            if let Some(key) = block.key() {
+                least = Some(least.map_or(key, |l| l.min(key)));
+            }
+        }
+        let Some(least) = least else { return Ok(false) };
+        self.in_head = self.in_head && self.head.key() == least;
+        for (at, block) in self.blocks.iter().enumerate() {
+            if block.key() == Some(least) {
+                self.in_blocks.push(at);
+            }
+        }
+        if usize::from(self.in_head) + self.in_blocks.len() > 1 {
+            self.keep_equal_labels()?;
+        }
+        Ok(true)
+    }
+
+    /// Of several sources at one key, keeps those with the smallest label set: within a key, every source is sorted by
+    /// labels, but for the head, whose order is by slot.
+    fn keep_equal_labels(&mut self) -> Result<(), ReadError> {
+        let mut of_blocks = Vec::with_capacity(self.in_blocks.len());
+        for at in &self.in_blocks {
+            of_blocks.push(self.blocks[*at].labels()?);
+        }
+        let of_head = self.in_head.then(|| self.head.labels());
+        let least = of_blocks.iter().chain(&of_head).min().cloned();
+        let least = least.expect("there are several sources");
+        self.in_head = of_head.is_some_and(|l| l == least);
+        let mut labels = of_blocks.iter();
+        self.in_blocks.retain(|_| labels.next() == Some(&least));
+        Ok(())
+    }
+
+    /// Whether the current series can have samples in the range, told without reading any: by the blocks' windows, and the
+    /// head always.
+    pub(super) fn may_have_samples(&mut self) -> bool {
+        !self.in_blocks.is_empty() || self.head.may_have_samples(self.range)
+    }
+
+    /// The samples of the current series in the range: times strictly ascending, staleness markers included.
+    pub fn samples(&mut self) -> Result<(&[i64], &[f64]), ReadError> {
+        self.pieces.clear();
+        for at in &self.in_blocks {
+            self.blocks[*at].pieces(self.range, &mut self.pieces)?;
+        }
+        if self.in_head {
+            self.head.pieces(self.range, &mut self.pieces)?;
+        }
+        Ok(self.pieces.columns(self.range))
+    }
+
+    /// The current series' labels.
+    pub fn labels(&mut self) -> Result<LabelSet, ReadError> {
+        match self.in_blocks.first() {
+            _ if self.in_head => Ok(self.head.labels()),
+            Some(at) => self.blocks[*at].labels(),
+            None => Err(ReadError::corrupt("no current series".into())),
+        }
+    }
+
+    /// One label of the current series.
+    pub fn label(&mut self, name: &str) -> Result<Option<Cow<'_, str>>, ReadError> {
+        match self.in_blocks.first() {
+            _ if self.in_head => Ok(self.head.label(name).map(Cow::Owned)),
+            Some(at) => Ok(self.blocks[*at].label(name)?.map(Cow::Owned)),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls `f` with the names of the current series.
+    pub(super) fn for_each_name(&mut self, mut f: impl FnMut(&str)) -> Result<(), ReadError> {
+        self.labels()?.iter().for_each(|l| f(l.name));
+        Ok(())
+    }
+
+    /// The number of the current series' group: dense from 0 in order of first appearance.
+    pub fn group(&mut self, grouper: &mut Grouper) -> Result<u32, ReadError> {
+        let Self { head, blocks, in_blocks, ids, .. } = self;
+        if self.in_head {
+            head.ids(ids);
+            return grouper.group(HEAD, ids, |name| Ok(head.name(name)), || Ok(head.labels()));
+        }
+        let at = in_blocks.first().ok_or_else(|| ReadError::corrupt("no current series".into()))?;
+        let block = &mut blocks[*at];
+        block.ids(ids)?;
+        let block = std::cell::RefCell::new(block);
+        let number = block.borrow().number;
+        grouper.group(number, ids, |name| block.borrow().name(name), || block.borrow_mut().labels())
+    }
+}

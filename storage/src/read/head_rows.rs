@@ -1,0 +1,280 @@
+//! The head's share of a selection: slots, and copies of their series a thousand at a time.
+
+use super::ReadError;
+use super::grouping::RowIds;
+use super::pieces::{Piece, Pieces};
+use crate::head::Head;
+use crate::head::cuts::CutPositions;
+use crate::head::log::record::RecordHeader;
+use crate::head::log::{HeadPos, LogSnapshot};
+use crate::head::series::{SeriesCopies, SeriesCopy};
+use crate::head::shard::{SLICE, Shard};
+use crate::head::symbols::HeadIndex;
+use crate::index::NameId;
+use crate::model::{LabelSet, METRIC_NAME, SeriesKey, SeriesSlot, TimeRange, Window, le_rank, varint};
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The selected series of one shard's head, in order of their keys where blocks are merged in, else of their slots.
+#[derive(Debug)]
+pub(crate) struct HeadRows<'a> {
+    head: &'a Head,
+    shard: &'a Shard,
+    cuts: &'a CutPositions,
+    slots: Vec<u32>,
+    /// Keys of `slots`, in their order; empty where nobody needs them.
+    keys: Vec<SeriesKey>,
+    /// How many slots have been copied.
+    copied: usize,
+    copies: SeriesCopies,
+    /// Rows of the copied series, and where each ends.
+    rows: Vec<u8>,
+    row_ends: Vec<usize>,
+    copied_keys: Vec<SeriesKey>,
+    /// The names of schemas seen so far.
+    schemas: Vec<Option<Box<[NameId]>>>,
+    at: usize,
+    log: Option<LogSnapshot>,
+}
+
+impl<'a> HeadRows<'a> {
+    pub(crate) fn new(
+        head: &'a Head,
+        shard: &'a Shard,
+        cuts: &'a CutPositions,
+        slots: Vec<u32>,
+        with_keys: bool,
+    ) -> Self {
+        let mut rows = Self {
+            head,
+            shard,
+            cuts,
+            slots,
+            keys: Vec::new(),
+            copied: 0,
+            copies: SeriesCopies::default(),
+            rows: Vec::new(),
+            row_ends: Vec::new(),
+            copied_keys: Vec::new(),
+            schemas: Vec::new(),
+            at: 0,
+            log: None,
+        };
+        if with_keys {
+            rows.sort_by_key();
+        }
+        rows
+    }
+
+    /// How many series are still to come, the current one included.
+    pub(crate) fn remaining(&self) -> u64 {
+        (self.slots.len() - self.copied + self.copies.series.len() - self.at) as u64
+    }
+
+    /// Computes the keys of all slots and sorts by them. Slots whose series has left since are dropped.
+    fn sort_by_key(&mut self) {
+        let mut keyed: Vec<(SeriesKey, u32)> = Vec::with_capacity(self.slots.len());
+        let mut families = Vec::new();
+        let mut hashes = KeyHashes::new(self.head);
+        for slots in self.slots.chunks(SLICE as usize) {
+            families.clear();
+            {
+                let series = self.shard.series.lock();
+                families.extend(slots.iter().map(|s| series.record(SeriesSlot(*s)).map(|r| r.family)));
+            }
+            let index = self.shard.index.read();
+            for (slot, family) in slots.iter().zip(&families) {
+                if let (Some(family), Some(row)) = (family, index.row(SeriesSlot(*slot))) {
+                    keyed.push((hashes.key(&index, row, *family), *slot));
+                }
+            }
+        }
+        keyed.sort_unstable();
+        let index = self.shard.index.read();
+        for equal in keyed.chunk_by_mut(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+            equal.sort_by_cached_key(|(_, slot)| index.row(SeriesSlot(*slot)).map(|row| index.labels(row)));
+        }
+        drop(index);
+        self.slots = keyed.iter().map(|k| k.1).collect();
+        self.keys = keyed.iter().map(|k| k.0).collect();
+    }
+
+    /// Makes sure that there is a current series, copying the next thousand where needed; false at the end.
+    pub(crate) fn fill(&mut self) -> bool {
+        while self.at >= self.copies.series.len() {
+            let to = self.slots.len().min(self.copied + SLICE as usize);
+            if self.copied == to {
+                return false;
+            }
+            self.copy(self.copied..to);
+            self.copied = to;
+        }
+        true
+    }
+
+    fn copy(&mut self, range: std::ops::Range<usize>) {
+        let slots = &self.slots[range.clone()];
+        self.shard.series.lock().copy(slots, &mut self.copies);
+        self.at = 0;
+        self.rows.clear();
+        self.row_ends.clear();
+        let index = self.shard.index.read();
+        // A series that left between the two locks has a later view's block to be found in, not ours: views that may miss
+        // it are waited for before anything leaves, so this is for completeness alone.
+        self.copies.series.retain(|s| index.row(s.slot).is_some());
+        for series in &self.copies.series {
+            self.rows.extend_from_slice(index.row(series.slot).unwrap_or_default());
+            self.row_ends.push(self.rows.len());
+        }
+        self.copied_keys.clear();
+        if let Some(keys) = self.keys.get(range) {
+            let mut copied = self.copies.series.iter().peekable();
+            let of_copied = |(slot, _): &(&u32, &SeriesKey)| copied.next_if(|c| c.slot.0 == **slot).is_some();
+            self.copied_keys.extend(slots.iter().zip(keys).filter(of_copied).map(|(_, key)| *key));
+        }
+    }
+
+    /// Goes past the current series.
+    pub(crate) fn skip(&mut self) {
+        self.at += 1;
+    }
+
+    fn current(&self) -> &SeriesCopy {
+        &self.copies.series[self.at]
+    }
+
+    /// The key of the current series; only with keys.
+    pub(crate) fn key(&self) -> SeriesKey {
+        self.copied_keys[self.at]
+    }
+
+    fn row(&self) -> &[u8] {
+        let from = if self.at == 0 { 0 } else { self.row_ends[self.at - 1] };
+        &self.rows[from..self.row_ends[self.at]]
+    }
+
+    /// The current series' labels as ids.
+    pub(crate) fn ids(&mut self, out: &mut RowIds) {
+        out.clear();
+        let from = if self.at == 0 { 0 } else { self.row_ends[self.at - 1] };
+        let mut row = &self.rows[from..self.row_ends[self.at]];
+        let schema = varint::take(&mut row).unwrap_or(0) as usize;
+        if self.schemas.len() <= schema {
+            self.schemas.resize(schema + 1, None);
+        }
+        let shard = self.shard;
+        let names =
+            self.schemas[schema].get_or_insert_with(|| shard.index.read().schema(schema as u32).into());
+        for name in names.iter() {
+            out.push((name.0, varint::take(&mut row).unwrap_or(0) as u32));
+        }
+    }
+
+    /// The text of a name.
+    pub(crate) fn name(&self, id: u32) -> String {
+        self.shard.index.read().name_text(NameId(id)).to_string()
+    }
+
+    /// Whether the current series has a sample after the start of `range`, or may have.
+    pub(crate) fn may_have_samples(&self, range: TimeRange) -> bool {
+        self.current().last_t > range.after
+    }
+
+    /// The current series' labels.
+    pub(crate) fn labels(&self) -> LabelSet {
+        self.shard.index.read().labels(self.row())
+    }
+
+    /// One label of the current series.
+    pub(crate) fn label(&self, name: &str) -> Option<String> {
+        let index = self.shard.index.read();
+        let id = index.name_id(name)?;
+        let value = index.value_in(self.row(), id)?;
+        Some(index.value_text(id, value).to_string())
+    }
+
+    /// Adds what the head has of the current series in `range`, oldest first.
+    pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) -> Result<(), ReadError> {
+        let series = self.copies.series[self.at].clone();
+        if series.tail != HeadPos::NONE {
+            if self.log.as_ref().is_none_or(|l| series.tail >= l.end()) {
+                self.log = Some(self.head.log.snapshot());
+            }
+            if let Some(log) = &self.log {
+                walk_chain(log, &series, self.cuts, self.head.window, range, pieces)?;
+            }
+        }
+        if let Some((chunk, bytes)) = &series.open {
+            let times = TimeRange::closed(chunk.first_t(), chunk.last_t());
+            if times.overlaps(range) {
+                pieces.push(Piece::Open(chunk, &self.copies.bytes[bytes.clone()]))?;
+            }
+        }
+        let late = &self.copies.late[series.late.clone()];
+        if let (Some(first), Some(last)) = (late.first(), late.last())
+            && TimeRange::closed(first.0, last.0).overlaps(range)
+        {
+            pieces.push(Piece::Late(late))?;
+        }
+        Ok(())
+    }
+}
+
+/// Visits a series' records from the newest to the oldest, and adds those in `range` that are in no block of the view.
+fn walk_chain(
+    log: &LogSnapshot,
+    series: &SeriesCopy,
+    cuts: &CutPositions,
+    window: crate::model::DurationMs,
+    range: TimeRange,
+    pieces: &mut Pieces,
+) -> Result<(), ReadError> {
+    let mut at = series.tail;
+    while let Some(record) = log.get(at)? {
+        let RecordHeader { prev, shard, slot, first_t, last_t, .. } = record.header;
+        if slot != series.slot {
+            return Err(ReadError::corrupt(format!(
+                "head-chunk log position {:x}: expected a chunk of slot {}, found one of slot {}",
+                at.0, series.slot.0, slot.0
+            )));
+        }
+        let wanted = TimeRange::closed(first_t, last_t).overlaps(range);
+        if wanted && !cuts.is_cut(Window::of(first_t, window).start, shard, at) {
+            pieces.push(Piece::Chunk(record.chunk))?;
+        }
+        at = prev;
+    }
+    Ok(())
+}
+
+/// The parts of keys that are hashes of values, remembered by value.
+struct KeyHashes {
+    account_label: std::sync::Arc<str>,
+    /// Per name that matters: the parts of its values.
+    known: HashMap<(NameId, u32), u64>,
+}
+
+impl KeyHashes {
+    fn new(head: &Head) -> Self {
+        Self { account_label: head.account_label.clone(), known: HashMap::new() }
+    }
+
+    fn part(&mut self, index: &HeadIndex, row: &[u8], name: &str, hash: fn(&str) -> u64) -> u64 {
+        let Some((id, value)) = index.name_id(name).and_then(|id| Some((id, index.value_in(row, id)?)))
+        else {
+            return 0;
+        };
+        *self.known.entry((id, value.0)).or_insert_with(|| hash(index.value_text(id, value)))
+    }
+
+    fn key(&mut self, index: &HeadIndex, row: &[u8], family: u64) -> SeriesKey {
+        let account_label = self.account_label.clone();
+        let text = |v: &str| xxh3_64(v.as_bytes());
+        SeriesKey {
+            account: self.part(index, row, &account_label, text),
+            name: self.part(index, row, METRIC_NAME, text),
+            family,
+            le: self.part(index, row, "le", |v| le_rank(Some(v))),
+        }
+    }
+}

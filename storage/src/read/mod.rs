@@ -1,0 +1,41 @@
+//! Reading: one consistent view of head and blocks, and cursors over the series that a selection finds in it.
+
+mod block_rows;
+mod cursor;
+mod grouping;
+mod head_rows;
+mod pieces;
+mod view;
+
+pub use cursor::SeriesCursor;
+pub use grouping::Grouper;
+pub use view::View;
+pub(crate) use view::ViewState;
+
+use crate::block::Corruption;
+use crate::codec::ChunkError;
+use crate::head::log::LogCorruption;
+
+/// Why reading failed. What is damaged is named; the rest of the data can still be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A block could not be read.
+    #[error(transparent)]
+    Block(#[from] Corruption),
+    /// A chunk does not decode.
+    #[error("chunk: {0}")]
+    Chunk(#[from] ChunkError),
+    /// The head-chunk log is damaged.
+    #[error(transparent)]
+    Log(#[from] LogCorruption),
+    /// Something else contradicts itself.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl ReadError {
+    pub(crate) fn corrupt(what: String) -> Self {
+        Self::Corrupt(what)
+    }
+}

@@ -1,0 +1,70 @@
+//! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns.
+
+use super::ReadError;
+use crate::codec::{self, NoColumns, OpenChunk, Samples, TimeColumns};
+use crate::model::{TimeRange, TimestampMs};
+
+/// A run of samples of one series, ascending in time.
+pub(crate) enum Piece<'a> {
+    /// A chunk whose times stand in it.
+    Chunk(&'a [u8]),
+    /// A chunk of a block, with its shared time columns.
+    BlockChunk(&'a [u8], &'a dyn TimeColumns),
+    /// An open chunk with its bytes.
+    Open(&'a OpenChunk, &'a [u8]),
+    /// Late samples.
+    Late(&'a [(TimestampMs, f64)]),
+}
+
+/// Decodes pieces as they come and puts them in order at the end; scratch that is reused from series to series.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    decoded: Vec<Samples>,
+    used: usize,
+    merged: Samples,
+}
+
+impl Pieces {
+    /// Forgets all pieces and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Adds a piece. Pieces may come in any order and overlap.
+    pub(crate) fn push(&mut self, piece: Piece<'_>) -> Result<(), ReadError> {
+        if self.decoded.len() == self.used {
+            self.decoded.push(Samples::default());
+        }
+        let out = &mut self.decoded[self.used];
+        out.clear();
+        match piece {
+            Piece::Chunk(chunk) => {
+                codec::verify(chunk)?;
+                codec::decode(chunk, &NoColumns, out)?;
+            }
+            Piece::BlockChunk(chunk, columns) => codec::decode(chunk, columns, out)?,
+            Piece::Open(chunk, bytes) => chunk.decode(bytes, out)?,
+            Piece::Late(samples) => samples.iter().for_each(|(t, v)| out.push(t.0, *v)),
+        }
+        self.used += 1;
+        Ok(())
+    }
+
+    /// The samples of all pieces inside `range`: times strictly ascending, the merge rule at equal ones.
+    pub(crate) fn columns(&mut self, range: TimeRange) -> (&[i64], &[f64]) {
+        let all = match self.used {
+            0 => return (&[], &[]),
+            1 => &self.decoded[0],
+            n => {
+                let parts = &mut self.decoded[..n];
+                parts.sort_by_key(|p| p.t.first().copied());
+                self.merged.clear();
+                codec::merge(parts, &mut self.merged);
+                &self.merged
+            }
+        };
+        let from = all.t.partition_point(|t| *t <= range.after.0);
+        let to = all.t.partition_point(|t| *t <= range.until.0).max(from);
+        (&all.t[from..to], &all.v[from..to])
+    }
+}

@@ -1,0 +1,229 @@
+//! A view: the blocks and the head as one consistent whole, for as long as a query runs.
+
+use super::cursor::SeriesCursor;
+use super::head_rows::HeadRows;
+use super::{ReadError, block_rows::BlockRows};
+use crate::block::{Block, BlockShard};
+use crate::head::Head;
+use crate::head::cuts::CutPositions;
+use crate::head::shard::{Shard, ShardLabels};
+use crate::index::{Bitmap, LabelIndex, MatchOp, Matcher, SCAN_VALUES, Values, select};
+use crate::model::{BlockId, LabelSet, ShardId, TimeRange, shard_of_account};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a view is of. Swapped as a whole when blocks come or go.
+#[derive(Debug)]
+pub(crate) struct ViewState {
+    pub(crate) blocks: BTreeMap<BlockId, Arc<Block>>,
+    /// What of the head-chunk log is in `blocks`.
+    pub(crate) cuts: CutPositions,
+}
+
+/// One consistent view. Everything acknowledged before it was taken is visible in it; what arrives while it is held may be.
+#[derive(Clone, Debug)]
+pub struct View {
+    head: Arc<Head>,
+    state: Arc<ViewState>,
+}
+
+impl View {
+    pub(crate) fn new(head: Arc<Head>, state: Arc<ViewState>) -> Self {
+        Self { head, state }
+    }
+
+    /// Starts reading the series that all `matchers` accept and that may have samples in `range`: one cursor for each shard that
+    /// may hold any.
+    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<SeriesCursor<'_>>, ReadError> {
+        let mut cursors = Vec::new();
+        for shard in self.shards_for(matchers) {
+            let cursor = self.select_in(shard, matchers, range)?;
+            cursors.extend((cursor.series_max() > 0).then_some(cursor));
+        }
+        Ok(cursors)
+    }
+
+    fn select_in(
+        &self,
+        shard: &Shard,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<SeriesCursor<'_>, ReadError> {
+        let mut blocks = Vec::new();
+        for (number, block) in self.blocks_in(range).enumerate() {
+            if let Some(of_shard) = block.shard(shard.id) {
+                let ordinals = select(&of_shard, matchers)?;
+                if !ordinals.is_empty() {
+                    blocks.push(BlockRows::new(number as u32 + 1, of_shard, &ordinals)?);
+                }
+            }
+        }
+        let shard = &self.head.shards[shard.id.index()];
+        let slots = match select(&ShardLabels(shard), matchers) {
+            Ok(slots) => slots.to_vec(),
+            Err(never) => match never {},
+        };
+        let head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, !blocks.is_empty());
+        Ok(SeriesCursor::new(head, blocks, range))
+    }
+
+    /// The shards that can hold a series that the matchers accept.
+    fn shards_for(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Shard> {
+        let account = matchers.iter().find(|m| {
+            m.name() == &*self.head.account_label && m.op() == MatchOp::Equal && !m.value().is_empty()
+        });
+        let one = account.map(|m| shard_of_account(m.value().as_bytes(), self.shard_count()));
+        self.head.shards.iter().filter(move |s| one.is_none_or(|id| s.id == id))
+    }
+
+    fn shard_count(&self) -> crate::model::ShardCount {
+        crate::model::ShardCount::new(self.head.shards.len() as u16)
+            .expect("a head has as many shards as it was made with")
+    }
+
+    fn blocks_in(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Block>> {
+        self.state.blocks.values().filter(move |b| b.spec().window.range().overlaps(range))
+    }
+
+    /// The label names of the series that any of `selectors` accepts (of all series if there is none), sorted. Time is
+    /// looked at by block: the head is part of every range.
+    pub fn label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut names = BTreeSet::new();
+        if selectors.is_empty() {
+            for shard in &self.head.shards {
+                names.extend(shard.index.read().names_in_use().map(String::from));
+                for block in self.blocks_in(range) {
+                    if let Some(of_shard) = block.shard(shard.id) {
+                        for name in of_shard.names() {
+                            names.insert(name?.to_string());
+                        }
+                    }
+                }
+            }
+        }
+        self.for_each_selected(selectors, range, |cursor| {
+            cursor.for_each_name(|name| {
+                names.insert(name.to_string());
+            })?;
+            Ok(true)
+        })?;
+        Ok(names.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    /// The values of the label `name` on such series, sorted.
+    pub fn label_values(
+        &self,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut values = BTreeSet::new();
+        if selectors.is_empty() {
+            for shard in &self.head.shards {
+                head_values(shard, name, &mut values);
+                for block in self.blocks_in(range) {
+                    if let Some(of_shard) = block.shard(shard.id) {
+                        block_values(&of_shard, name, &mut values)?;
+                    }
+                }
+            }
+        }
+        self.for_each_selected(selectors, range, |cursor| {
+            if let Some(value) = cursor.label(name)?
+                && !values.contains(&*value)
+            {
+                values.insert(value.into_owned());
+            }
+            Ok(true)
+        })?;
+        Ok(values.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    /// The labels of such series, without duplicates, at most `limit` of them.
+    pub fn series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<LabelSet>, ReadError> {
+        let mut series = BTreeSet::new();
+        let limit = limit.unwrap_or(usize::MAX);
+        self.for_each_selected(selectors, range, |cursor| {
+            series.insert(cursor.labels()?);
+            Ok(series.len() < limit)
+        })?;
+        Ok(series.into_iter().collect())
+    }
+
+    /// Visits the series of each selector, until `f` says false.
+    fn for_each_selected(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        mut f: impl FnMut(&mut SeriesCursor<'_>) -> Result<bool, ReadError>,
+    ) -> Result<(), ReadError> {
+        for matchers in selectors {
+            for shard in self.shards_for(matchers) {
+                let mut cursor = self.select_in(shard, matchers, range)?;
+                while cursor.advance()? {
+                    if cursor.may_have_samples() && !f(&mut cursor)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks, oldest window first.
+    pub fn blocks(&self) -> Vec<Arc<Block>> {
+        let mut blocks: Vec<_> = self.state.blocks.values().cloned().collect();
+        blocks.sort_by_key(|b| b.spec().window.start);
+        blocks
+    }
+
+    /// How many series a shard's head selects, for statistics.
+    pub fn head_series(&self, shard: ShardId, matchers: &[Matcher]) -> u64 {
+        let Some(shard) = self.head.shards.get(shard.index()) else { return 0 };
+        let found: Result<Bitmap, std::convert::Infallible> = select(&ShardLabels(shard), matchers);
+        match found {
+            Ok(slots) => slots.cardinality(),
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Adds the values that a shard of a block has of a label.
+fn block_values(shard: &BlockShard<'_>, name: &str, out: &mut BTreeSet<String>) -> Result<(), ReadError> {
+    let Some(id) = shard.name_id(name)? else { return Ok(()) };
+    let mut texts = Values::default();
+    let n = shard.value_count(id)?;
+    for from in (0..n).step_by(SCAN_VALUES) {
+        texts.clear();
+        shard.values(id, from..n.min(from + SCAN_VALUES as u32), &mut texts)?;
+        out.extend(texts.iter().map(String::from));
+    }
+    Ok(())
+}
+
+/// Adds the values that a shard's head has of a label, a thousand per hold of the lock.
+fn head_values(shard: &Shard, name: &str, out: &mut BTreeSet<String>) {
+    let Some((id, n)) = ({
+        let index = shard.index.read();
+        index.name_id(name).map(|id| (id, index.value_count(id)))
+    }) else {
+        return;
+    };
+    let mut texts = Values::default();
+    for from in (0..n).step_by(SCAN_VALUES) {
+        texts.clear();
+        shard.index.read().copy_values_in_use(id, from..n.min(from + SCAN_VALUES as u32), &mut texts);
+        out.extend(texts.iter().filter(|v| !v.is_empty()).map(String::from));
+    }
+}
