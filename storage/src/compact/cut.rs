@@ -15,7 +15,7 @@ use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
 use crate::head::series::SeriesCopies;
 use crate::head::shard::{SLICE, Shard};
-use crate::io::Fs;
+use crate::io::{Fs, Pace};
 use crate::model::{BlockId, LabelSet, SeriesKey, SeriesSlot, TimestampMs, Window};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,7 @@ struct Found {
 pub(crate) struct Cutter<'a> {
     pub(crate) fs: &'a Arc<dyn Fs>,
     pub(crate) blocks_dir: &'a Path,
+    pub(crate) pace: &'a Arc<Pace>,
     pub(crate) head: &'a Head,
     pub(crate) cuts: &'a CutPositions,
     pub(crate) until: TimestampMs,
@@ -177,7 +178,7 @@ impl Cutter<'_> {
                 lsns: Some((0, self.newest_lsn)),
             };
             let dir = self.blocks_dir.join(id.to_string());
-            let writer = BlockWriter::create(self.fs.clone(), &dir, spec)?;
+            let writer = BlockWriter::create_paced(self.fs.clone(), &dir, spec, self.pace)?;
             entry.insert(Unfinished { id, window, writer });
         }
         Ok(&mut writers.by_window.get_mut(&window.start).expect("inserted above").writer)

@@ -219,6 +219,7 @@ impl Database {
         let cutter = Cutter {
             fs: &self.fs,
             blocks_dir: &self.dir.join(BLOCKS_DIR),
+            pace: &self.pace,
             head: &self.head,
             cuts: &old.cuts,
             until,
@@ -271,7 +272,8 @@ impl Database {
         if self.fs.exists(&path).map_err(|source| CutError::Io { path: path.clone(), source })? {
             self.fs.remove_file(&path).map_err(|source| CutError::Io { path: path.clone(), source })?;
         }
-        let written = checkpoint::write(&*self.fs, &folder, number, &self.head, cuts, &|| self.wal.end())?;
+        let written =
+            checkpoint::write(&*self.fs, &folder, number, &self.pace, &self.head, cuts, &|| self.wal.end())?;
         self.wal.flush()?;
         let wal_segment = self.wal.first_segment_needed(written.oldest_lsn);
         let entry =

@@ -27,7 +27,7 @@ pub use stats::{Cardinality, HeadStats, Stats, Top};
 
 use crate::head::Head;
 use crate::index::Matcher;
-use crate::io::{Clock, DirLock, Fs};
+use crate::io::{Clock, DirLock, Fs, Pace};
 use crate::model::{HashSeed, MetricMetadata, ShardCount, ShardId};
 use crate::read::{View, ViewState};
 use crate::wal::{BatchBuilder, Wal, WalError};
@@ -49,6 +49,8 @@ pub struct Database {
     dir: PathBuf,
     fs: Arc<dyn Fs>,
     clock: Arc<dyn Clock>,
+    /// What blocks and checkpoints are written at, beside the log.
+    pace: Arc<Pace>,
     options: DatabaseOptions,
     shards: ShardCount,
     head: Arc<Head>,

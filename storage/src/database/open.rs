@@ -9,7 +9,7 @@ use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
-use crate::io::Fs;
+use crate::io::{Fs, Pace};
 use crate::model::{BlockId, ShardCount};
 use crate::read::ViewState;
 use crate::wal::{Lsn, Wal, WalError};
@@ -113,6 +113,7 @@ impl Database {
             dir,
             fs,
             clock: options.clock.clone(),
+            pace: Arc::new(Pace::new(options.clock.clone(), Pace::DEFAULT_BYTES_PER_SECOND)),
             shards,
             head: Arc::new(head),
             wal,

@@ -6,19 +6,15 @@ use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::series::SeriesState;
 use crate::head::shard::Shard;
-use crate::io::{File, Fs, OpenMode};
+use crate::io::{Fs, Pace, PacedWriter};
 use crate::model::SeriesSlot;
 use crate::wal::Lsn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Frames gather until there is so much to write.
-const WRITE_BYTES: usize = 1 << 20;
 /// Metadata statements per frame are bounded by bytes.
 const METADATA_FRAME_BYTES: usize = 1 << 20;
-/// Bytes written between two syncs, so that the last one has little left to do and the log's are not delayed.
-const SYNC_BYTES: u64 = 8 << 20;
 
 /// A checkpoint that is on disk, but not in force yet.
 #[derive(Clone, Debug)]
@@ -29,28 +25,17 @@ pub(crate) struct Written {
     pub(crate) log_end: u64,
 }
 
+/// The file, and the frame being built.
 struct Out {
-    file: Arc<dyn File>,
-    buffer: Vec<u8>,
-    written: u64,
-    synced: u64,
+    file: PacedWriter,
+    frame: Vec<u8>,
 }
 
 impl Out {
     fn frame(&mut self, kind: FrameKind, shard: u32, payload: &[u8]) -> io::Result<()> {
-        layout::put_frame(&mut self.buffer, kind, shard, payload);
-        if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.buffer, self.written)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        if self.written - self.synced >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.synced = self.written;
-        }
-        Ok(())
+        self.frame.clear();
+        layout::put_frame(&mut self.frame, kind, shard, payload);
+        self.file.put(&self.frame)
     }
 }
 
@@ -60,15 +45,16 @@ pub(crate) fn write(
     fs: &dyn Fs,
     dir: &Path,
     number: u64,
+    pace: &Arc<Pace>,
     head: &Head,
     cuts: &CutPositions,
     newest_lsn: &dyn Fn() -> Lsn,
 ) -> Result<Written, CheckpointError> {
     let path = path_of(dir, number);
     let io = |path: &PathBuf, source| CheckpointError::Io { path: path.clone(), source };
-    let file = fs.open(&path, OpenMode::CreateNew).map_err(|e| io(&path, e))?;
-    let header = layout::file_header().to_vec();
-    let mut out = Out { file, buffer: header, written: 0, synced: 0 };
+    let file = PacedWriter::create(fs, &path, pace).map_err(|e| io(&path, e))?;
+    let mut out = Out { file, frame: Vec::new() };
+    out.file.put(&layout::file_header()).map_err(|e| io(&path, e))?;
     let (mut oldest, mut newest, mut series) = (newest_lsn(), Lsn(0), 0);
     let preamble = Preamble {
         seed: head.seed.0,
@@ -85,12 +71,9 @@ pub(crate) fn write(
     newest = newest.max(write_metadata(&mut out, head, newest_lsn).map_err(|e| io(&path, e))?);
     let (log_end, log_segments) = head.log.sync()?;
     let end = End { series, newest_lsn: newest.0, log_end: log_end.0, log_segments, cuts: cuts.to_entries() };
-    out.frame(FrameKind::End, 0, &json(&end))
-        .and_then(|()| out.write())
-        .and_then(|()| out.file.sync_data())
-        .and_then(|()| fs.sync_dir(dir))
-        .map_err(|e| io(&path, e))?;
-    Ok(Written { bytes: out.written, oldest_lsn: oldest, log_end: log_end.0 })
+    out.frame(FrameKind::End, 0, &json(&end)).map_err(|e| io(&path, e))?;
+    let bytes = out.file.finish().and_then(|n| fs.sync_dir(dir).map(|()| n)).map_err(|e| io(&path, e))?;
+    Ok(Written { bytes, oldest_lsn: oldest, log_end: log_end.0 })
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
