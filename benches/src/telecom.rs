@@ -235,9 +235,9 @@ impl Series {
                 let step = 1 + self.seed % 40;
                 (u64::from(tick) * step) as f64 + noise(tick, step)
             }
-            Shape::Level if self.seed % 2 == 0 => noise(0, 40),
+            Shape::Level if self.seed.is_multiple_of(2) => noise(0, 40),
             Shape::Level => noise(tick / 4, 40),
-            Shape::Ratio if hash(self.seed ^ u64::from(tick)) % 3 == 0 => 0.0,
+            Shape::Ratio if hash(self.seed ^ u64::from(tick)).is_multiple_of(3) => 0.0,
             Shape::Ratio => noise(tick, 200) / 200.0,
             Shape::Decimal => {
                 ((f64::from(tick) / 50.0).sin() * 2000.0 + 10_000.0 + noise(tick, 300)).round() / 1000.0
