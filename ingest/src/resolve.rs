@@ -4,7 +4,7 @@
 //! senders write them, are taken without looking at any label twice.
 
 use crate::labels::{RawLabel, raw_labels, series_text};
-use crate::seam::{RefusalClass, Refused, Resolve};
+use cardinal_storage::database::{RefusalClass, Refused, Resolve};
 use cardinal_storage::model::{LabelSet, METRIC_NAME};
 
 /// How large the labels of a series may be. A series beyond any limit is refused.

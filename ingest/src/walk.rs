@@ -10,6 +10,7 @@
 use crate::labels::{LABEL, RawLabel, read_label, take_plain_label};
 use crate::section_hash::SectionHash;
 use crate::wire::{Key, Malformed, Reader, Result};
+use cardinal_storage::database::AppendRow;
 use cardinal_storage::model::{
     Fingerprint, HashSeed, Sample, ShardCount, ShardId, TimestampMs, shard_of_account, shard_of_fingerprint,
 };
@@ -115,19 +116,6 @@ enum Section {
 pub struct Walked<'a> {
     body: &'a [u8],
     walk: &'a mut Walk,
-}
-
-/// One series of a request.
-#[derive(Clone, Debug)]
-pub struct WalkedSeries<'a> {
-    /// The hash of the section as it came.
-    pub wire: Fingerprint,
-    /// The label section as it came.
-    pub section: &'a [u8],
-    /// By the account, else by `wire`.
-    pub shard: ShardId,
-    /// Which of [`Walked::samples`] are its own; not empty.
-    pub samples: Range<u32>,
 }
 
 impl Walk {
@@ -271,7 +259,7 @@ impl Walk {
     fn extend_section(&mut self, section: &mut Section, label: Range<u32>, body: &[u8]) {
         let bytes = |range: &Range<u32>| &body[range.start as usize..range.end as usize];
         let from = match section {
-            Section::Body(range) if range.is_empty() => {
+            Section::Body(range) if range.start == range.end => {
                 *range = label;
                 return;
             }
@@ -329,8 +317,8 @@ fn read_sample(mut message: Reader<'_>) -> Result<Sample> {
 
 impl<'a> Walked<'a> {
     /// The series that have samples, in the order in which they came. The same series may occur more than once.
-    pub fn series(&self) -> impl ExactSizeIterator<Item = WalkedSeries<'_>> {
-        self.walk.rows.iter().map(|row| WalkedSeries {
+    pub fn series(&self) -> impl ExactSizeIterator<Item = AppendRow<'_>> {
+        self.walk.rows.iter().map(|row| AppendRow {
             wire: row.wire,
             section: self.walk.section(&row.section, self.body),
             shard: row.shard,

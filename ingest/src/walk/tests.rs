@@ -18,7 +18,7 @@ type Plain = (Vec<(Vec<u8>, Vec<u8>)>, Vec<(i64, u64)>);
 fn walked(body: &[u8]) -> std::result::Result<Vec<Plain>, WalkError> {
     let mut walk = Walk::default();
     let walked = walk.read(body, &routing(), LIMITS)?;
-    let plain = |s: WalkedSeries<'_>| {
+    let plain = |s: AppendRow<'_>| {
         let labels = raw_labels(s.section).map(|l| l.unwrap());
         let samples = &walked.samples()[s.samples.start as usize..s.samples.end as usize];
         assert_eq!(s.wire, Fingerprint::of_section(s.section, HashSeed(7)));
