@@ -4,6 +4,7 @@
 //! with `cargo bench`, one with `cargo bench --bench NAME`. With `CARDINAL_BENCH_TINY=1` in the environment inputs are so
 //! small that `cargo bench -- --test` merely shows that every bench still runs; figures of such a run mean nothing.
 
+pub mod bed;
 pub mod telecom;
 
 /// The size of an input: `full`, or `tiny` where `CARDINAL_BENCH_TINY` is set to anything but nothing and 0.
