@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod exit;
 mod query;
+mod serve;
 mod settings;
 mod table;
 
@@ -36,6 +37,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Query(query::QueryArgs),
     Config(config::ConfigArgs),
     Check(check::CheckArgs),
@@ -48,6 +50,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(usage) => return exit::usage(&usage),
     };
     let outcome = match cli.command {
+        Command::Serve(args) => serve::run(&args),
         Command::Query(args) => query::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),

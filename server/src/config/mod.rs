@@ -49,6 +49,8 @@ pub struct Config {
     pub head_memory_budget: Option<u64>,
     /// `ingest.future_max`
     pub ingest_future_max: DurationMs,
+    /// `ingest.late_max`
+    pub ingest_late_max: DurationMs,
     /// `ingest.request_bytes`
     pub ingest_request_bytes: u64,
     /// `ingest.request_samples`

@@ -99,7 +99,8 @@ pub const SETTINGS: &[Setting] = &[
         name: "head.window",
         default: "2h",
         kind: "DURATION",
-        doc: "Length of the time windows into which data are cut: the newest window is in memory, closed ones become blocks.",
+        doc: "Length of the time windows into which data are cut: the newest window is in memory, closed ones become blocks. \
+              Recorded when the data directory is created; another length is refused later.",
         set: |c, v| put(&mut c.head_window, window(v)),
         effective: None,
     },
@@ -118,6 +119,14 @@ pub const SETTINGS: &[Setting] = &[
         kind: "DURATION",
         doc: "Samples further ahead of this machine's clock are refused: a sender's wrong clock must not close windows early.",
         set: |c, v| put(&mut c.ingest_future_max, value::positive_duration(v)),
+        effective: None,
+    },
+    Setting {
+        name: "ingest.late_max",
+        default: "365d",
+        kind: "DURATION",
+        doc: "Samples further behind this machine's clock are refused.",
+        set: |c, v| put(&mut c.ingest_late_max, value::positive_duration(v)),
         effective: None,
     },
     Setting {
@@ -140,7 +149,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "ingest.inflight_bytes",
         default: "256MiB",
         kind: "SIZE",
-        doc: "Bytes of write requests that are worked on at once; beyond it senders are asked to come back (429 with Retry-After) \
+        doc: "Bytes of write requests that are worked on at once; beyond it senders are asked to come back (503 with Retry-After) \
               rather than queued in memory.",
         set: |c, v| put(&mut c.ingest_inflight_bytes, value::positive_size(v)),
         effective: None,
@@ -270,6 +279,7 @@ impl Config {
             head_window: Default::default(),
             head_memory_budget: None,
             ingest_future_max: Default::default(),
+            ingest_late_max: Default::default(),
             ingest_request_bytes: 0,
             ingest_request_samples: 0,
             ingest_inflight_bytes: 0,

@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// Adds what browsers ask for, and answers `OPTIONS` on every path.
-pub async fn cors(request: Request, next: Next) -> Response {
+pub(super) async fn cors(request: Request, next: Next) -> Response {
     let foreign = request.headers().contains_key(header::ORIGIN);
     let mut response = match *request.method() {
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cardinal_query::{QueryError, source::SourceError};
+use cardinal_storage::read::ReadError;
 
 use super::json;
 
@@ -102,6 +103,12 @@ impl From<QueryError> for ApiError {
 
 impl From<SourceError> for ApiError {
     fn from(error: SourceError) -> Self {
+        Self::new(ErrorKind::Internal, error.to_string())
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
         Self::new(ErrorKind::Internal, error.to_string())
     }
 }

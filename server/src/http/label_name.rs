@@ -6,7 +6,7 @@ use super::error::ApiError;
 const NAME_BYTES_MAX: usize = 4096;
 
 /// The label name that the path's `segment` means.
-pub fn label_name(segment: &str) -> Result<String, ApiError> {
+pub(super) fn label_name(segment: &str) -> Result<String, ApiError> {
     let invalid = || ApiError::bad_data(format!("invalid label name: {segment:?}"));
     if segment.is_empty() || segment.len() > NAME_BYTES_MAX {
         return Err(invalid());

@@ -1,16 +1,106 @@
-//! The HTTP API.
+//! The HTTP API: Prometheus' paths, parameters and answers.
+//!
+//! ```text
+//! observe (count, time) → cors → routes → ready? → compress → handler
+//! ```
+//!
+//! Handlers read parameters ([`params`]), wait for a turn ([`gate`]) and work on threads that may block ([`work`]); what they answer is
+//! written by [`render`], what they refuse by [`error`].
 
-pub mod cors;
+mod admin;
+mod cors;
 pub mod error;
+mod form;
 pub mod gate;
 pub mod json;
-pub mod label_name;
+mod label_name;
+mod labels;
 pub mod listen;
+mod metadata;
 pub mod number;
+mod pages;
 pub mod params;
+mod query;
 pub mod render;
+mod selector;
+mod state;
+mod status;
+mod work;
+mod write;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderValue;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post, put};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+
+pub use selector::selector;
+pub use state::{AppState, Core};
 
 /// The media type of the API's answers.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Every route.
+pub fn router(state: Arc<AppState>) -> Router {
+    let reading = Router::new()
+        .route("/api/v1/query", read(query::instant))
+        .route("/api/v1/query_range", read(query::range))
+        .route("/api/v1/labels", read(labels::names))
+        .route("/api/v1/label/{name}/values", read(labels::values))
+        .route("/api/v1/series", read(labels::series))
+        .route("/api/v1/metadata", read(metadata::metadata))
+        .route("/api/v1/status/tsdb", read(status::tsdb))
+        .route("/api/v1/status/buildinfo", read(status::buildinfo))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
+    let data = Router::new()
+        .route("/api/v1/write", post(write::write))
+        .route("/api/v1/push", post(write::write))
+        .route("/api/v1/admin/tsdb/flush", post(admin::flush).merge(put(admin::flush)))
+        .merge(reading)
+        .layer(from_fn_with_state(state.clone(), when_ready));
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/metrics", get(pages::metrics))
+        .route("/-/healthy", get(pages::healthy))
+        .route("/-/ready", get(pages::ready))
+        .merge(data)
+        .fallback(pages::not_found)
+        .layer(from_fn(cors::cors))
+        .layer(from_fn_with_state(state.clone(), observe))
+        .with_state(state)
+}
+
+/// GET and POST, which some clients use without looking.
+fn read<H, T>(handler: H) -> MethodRouter<Arc<AppState>>
+where
+    H: axum::handler::Handler<T, Arc<AppState>>,
+    T: 'static,
+{
+    get(handler.clone()).post(handler)
+}
+
+/// Nothing that needs the database is tried before it is open, or once the server stops.
+async fn when_ready(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    match state.core() {
+        Some(_) => next.run(request).await,
+        None => pages::unavailable(&state),
+    }
+}
+
+/// Counts and times every request by its route.
+async fn observe(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    state.telemetry.request(path.as_deref().unwrap_or("other"), response.status().as_u16(), began.elapsed());
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,7 @@ fn put_pair(out: &mut Vec<u8>, t: TimestampMs, put: impl FnOnce(&mut Vec<u8>)) {
     out.push(b']');
 }
 
-fn put_remarks(out: &mut Vec<u8>, name: &str, remarks: &[String]) {
+pub(super) fn put_remarks(out: &mut Vec<u8>, name: &str, remarks: &[String]) {
     if remarks.is_empty() {
         return;
     }

@@ -3,7 +3,9 @@
 pub mod log;
 mod metrics;
 mod process;
-mod self_scrape;
+mod readings;
+pub mod self_scrape;
 
 pub use metrics::{HttpLabels, RefusalLabels, Telemetry};
+pub use readings::Readings;
 pub use self_scrape::{ScrapedSample, read_exposition};

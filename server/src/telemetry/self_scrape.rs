@@ -1,6 +1,52 @@
-//! Cardinal's own metrics as samples: reading back the text that [`super::Telemetry::encode`] wrote.
+//! Cardinal's own metrics as samples: reads back the text that [`super::Telemetry::encode`] wrote, and sends it the way that every sender's
+//! samples go.
 
-use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardinal_proto::remote_write::{Label, Sample, TimeSeries, WriteRequest};
+use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME, TimestampMs};
+use prost::Message;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::http::AppState;
+
+/// Stores the server's own metrics `every` so often, until the task is ended.
+pub async fn run(state: Arc<AppState>, every: Duration, address: SocketAddr) {
+    let instance = address.to_string();
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store(&state, &instance).await {
+            tracing::warn!(error, "own metrics not stored");
+        }
+    }
+}
+
+async fn store(state: &AppState, instance: &str) -> Result<(), String> {
+    let Some(core) = state.core().cloned() else { return Ok(()) };
+    let text = format!("up 1\n{}", state.exposition());
+    let samples = read_exposition(&text, &[("instance", instance), ("job", "cardinal")]);
+    let body = write_request(&samples, state.clock.now())?;
+    let permit = core.writer.admit(body.len()).map_err(|e| e.to_string())?;
+    let written = tokio::task::spawn_blocking(move || core.writer.write(&body, permit));
+    let response = written.await.map_err(|e| e.to_string())?;
+    response.durable().await.map(drop).map_err(|e| e.to_string())
+}
+
+/// The body of a write request with these samples.
+fn write_request(samples: &[ScrapedSample], now: TimestampMs) -> Result<Vec<u8>, String> {
+    let series = |sample: &ScrapedSample| TimeSeries {
+        labels: sample.labels.iter().map(|l| Label { name: l.name.into(), value: l.value.into() }).collect(),
+        samples: vec![Sample { value: sample.v, timestamp: now.0 }],
+        ..TimeSeries::default()
+    };
+    let request =
+        WriteRequest { timeseries: samples.iter().map(series).collect(), ..WriteRequest::default() };
+    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).map_err(|e| e.to_string())
+}
 
 /// One sample of the exposition.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +110,7 @@ fn read_quoted(text: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Telemetry;
+    use crate::telemetry::{Readings, Telemetry};
     use std::time::Duration;
 
     #[test]
@@ -87,9 +133,9 @@ mod tests {
 
     #[test]
     fn every_line_that_we_write_is_understood() {
-        let telemetry = Telemetry::new(Vec::new());
+        let telemetry = Telemetry::new();
         telemetry.request("/", 200, Duration::from_millis(3));
-        let text = telemetry.encode();
+        let text = telemetry.encode(Readings::default());
         let samples = read_exposition(&text, &[("job", "cardinal")]);
         assert_eq!(samples.len(), text.lines().filter(|line| !line.starts_with('#')).count());
         assert!(samples.iter().all(|s| s.labels.get("job") == Some("cardinal")));

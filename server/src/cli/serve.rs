@@ -1,0 +1,192 @@
+//! `cardinal serve`: the server, from its banner to its end.
+
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use cardinal_ingest::{LabelLimits, WriteOptions, Writer};
+use cardinal_storage::database::{Database, DatabaseOptions};
+use cardinal_storage::io::{Clock, SystemClock};
+use cardinal_storage::wal::SyncMode;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use super::settings::SettingFlags;
+use crate::config::{Config, Resolved, WalSync};
+use crate::http::{AppState, Core, listen, router};
+use crate::telemetry::{log, self_scrape};
+
+const EXAMPLES: &str = "\
+Examples:
+  cardinal serve                                        with ./data, on 127.0.0.1:9460
+  cardinal serve --self-scrape 15s                      store its own metrics too
+  cardinal serve --data-dir /var/lib/cardinal --listen 0.0.0.0:9460
+  CARDINAL_LOG_FORMAT=json cardinal serve --config /etc/cardinal.yaml
+
+SIGTERM or SIGINT stops it: requests in flight are finished, everything is synced, the exit code is 0.
+A second signal ends it at once; what was acknowledged is safe all the same.";
+
+/// Start the server
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let resolved = args.settings.resolve()?;
+    log::init(resolved.config.log_level, resolved.config.log_format);
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(resolved, args.settings.file().as_deref()));
+    // A query that outlived its grace must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(resolved: Resolved, file: Option<&Path>) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let config = resolved.config;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen", config.listen)
+    })?;
+    let address = listener.local_addr()?;
+    print_banner(&config, address, file);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let state = AppState::new(config, clock.clone());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(listen::serve(listener, router(state.clone()), async { drop(stopped.await) }));
+    let core = tokio::select! {
+        core = open(state.config.clone(), clock) => core?,
+        () = signals.next() => return Ok(()),
+    };
+    state.open(core.clone());
+    tracing::info!(%address, "ready");
+    let scraper =
+        state.config.self_scrape.map(|every| tokio::spawn(self_scrape::run(state.clone(), every, address)));
+    signals.next().await;
+    tracing::info!("stopping: no new requests, those in flight are finished");
+    state.stop();
+    drop(stop);
+    tokio::select! {
+        finished = server => finish(core.database, finished.unwrap_or(false)).await?,
+        () = signals.next() => tracing::warn!("stopped at once by a second signal"),
+    }
+    scraper.inspect(|task| task.abort());
+    Ok(())
+}
+
+/// Opens the database on a thread that may block.
+async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Core> {
+    let options = database_options(&config, clock.clone());
+    let database = spawn_blocking(move || Database::open(options)).await??;
+    let writer = Arc::new(Writer::new(database.clone(), clock, write_options(&config)));
+    Ok(Core { database, writer })
+}
+
+async fn finish(database: Arc<Database>, all_finished: bool) -> anyhow::Result<()> {
+    if !all_finished {
+        tracing::warn!("some requests did not finish in time and were cut off");
+    }
+    spawn_blocking(move || database.close()).await?.context("the log could not be closed")?;
+    tracing::info!("stopped; everything is on disk");
+    Ok(())
+}
+
+fn database_options(config: &Config, clock: Arc<dyn Clock>) -> DatabaseOptions {
+    DatabaseOptions {
+        account_label: config.account_label.clone(),
+        shards: config.shards,
+        window: config.head_window,
+        memory_budget: config.head_memory_budget(),
+        sync: match config.wal_sync {
+            WalSync::Commit => SyncMode::Commit,
+            WalSync::Interval => SyncMode::Interval(config.wal_sync_interval),
+        },
+        clock,
+        ..DatabaseOptions::new(&config.data_dir)
+    }
+}
+
+fn write_options(config: &Config) -> WriteOptions {
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    WriteOptions {
+        request_bytes_max: size(config.ingest_request_bytes),
+        request_samples_max: u32::try_from(config.ingest_request_samples).unwrap_or(u32::MAX),
+        in_flight_bytes_max: config.ingest_inflight_bytes,
+        future_max: config.ingest_future_max,
+        late_max: config.ingest_late_max,
+        labels: LabelLimits {
+            names_max: size(config.limits_label_names),
+            name_bytes_max: size(config.limits_label_name_bytes),
+            value_bytes_max: size(config.limits_label_value_bytes),
+        },
+        ..WriteOptions::default()
+    }
+}
+
+/// What a person wants to know first. To standard output; log lines go to standard error.
+fn print_banner(config: &Config, address: SocketAddr, file: Option<&Path>) {
+    let url = format!("http://{}", reachable(address));
+    let directory = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let settings =
+        file.map_or("defaults (`cardinal config` lists them)".to_owned(), |f| f.display().to_string());
+    let banner = format!(
+        "Cardinal {}\n  address    {url}\n  data       {}\n  settings   {settings}\n  next step  open {url}/ or let Prometheus write to {url}/api/v1/write",
+        env!("CARGO_PKG_VERSION"),
+        directory.display(),
+    );
+    // Nobody reading it is no reason not to serve.
+    let _ = writeln!(stdout(), "{banner}");
+}
+
+/// An address that a browser on this machine can open.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
+        other => other,
+    }
+}
+
+/// What asks the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_a_browser_can_open() {
+        let check = |address: &str, expected: &str| {
+            assert_eq!(reachable(address.parse().expect("an address")).to_string(), expected);
+        };
+        check("0.0.0.0:9460", "127.0.0.1:9460");
+        check("[::]:9460", "[::1]:9460");
+        check("192.0.2.1:80", "192.0.2.1:80");
+    }
+}

@@ -1,0 +1,85 @@
+//! `labels`, `label/<name>/values` and `series`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::error::ApiError;
+use super::json::{put_labels, put_string, separate};
+use super::label_name::label_name;
+use super::params::Params;
+use super::query::TRUNCATED;
+use super::render::{Gone, Sink, put_remarks};
+use super::selector::selectors;
+use super::state::AppState;
+use super::work::run;
+
+/// The names of labels.
+pub(super) async fn names(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
+    let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
+    run(state, &params, move |task| {
+        let names = task.core.database.view().label_names(&selectors, range, one_more(limit))?;
+        Ok(put_texts(task.sink, names, limit)?)
+    })
+    .await
+}
+
+/// The values of one label.
+pub(super) async fn values(
+    State(state): State<Arc<AppState>>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let name = label_name(&name)?;
+    let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
+    run(state, &params, move |task| {
+        let values = task.core.database.view().label_values(&name, &selectors, range, one_more(limit))?;
+        Ok(put_texts(task.sink, values, limit)?)
+    })
+    .await
+}
+
+/// The label sets of series.
+pub(super) async fn series(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
+    let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
+    if selectors.is_empty() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    run(state, &params, move |task| {
+        let series = task.core.database.view().series(&selectors, range, one_more(limit))?;
+        Ok(put_all(task.sink, series, limit, |sink, labels| put_labels(sink.buffer(), labels))?)
+    })
+    .await
+}
+
+/// One beyond the limit shows that there is more.
+fn one_more(limit: Option<usize>) -> Option<usize> {
+    limit.map(|n| n.saturating_add(1))
+}
+
+fn put_texts(sink: Sink, texts: Vec<String>, limit: Option<usize>) -> Result<(), Gone> {
+    put_all(sink, texts, limit, |sink, text| put_string(sink.buffer(), text))
+}
+
+/// Writes a list piece by piece, cut at the limit.
+fn put_all<T>(
+    mut sink: Sink,
+    mut items: Vec<T>,
+    limit: Option<usize>,
+    put: impl Fn(&mut Sink, &T),
+) -> Result<(), Gone> {
+    let cut = limit.is_some_and(|n| items.len() > n);
+    items.truncate(limit.unwrap_or(usize::MAX));
+    sink.buffer().extend_from_slice(b"{\"status\":\"success\",\"data\":[");
+    for (i, item) in items.iter().enumerate() {
+        separate(sink.buffer(), i);
+        put(&mut sink, item);
+        sink.offer()?;
+    }
+    sink.buffer().push(b']');
+    let warnings: &[String] = if cut { &[TRUNCATED.to_owned()] } else { &[] };
+    put_remarks(sink.buffer(), "warnings", warnings);
+    sink.buffer().push(b'}');
+    sink.finish()
+}

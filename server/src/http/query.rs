@@ -1,0 +1,73 @@
+//! `query` and `query_range`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use cardinal_query::{Output, QueryError};
+
+use super::error::ApiError;
+use super::params::{Params, Steps};
+use super::render::put_query;
+use super::state::AppState;
+use super::work::{Task, run};
+
+/// What an answer says when `limit` cut it short.
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+const STATS_DEPRECATED: &str =
+    "the 'stats' parameter accepts 'true' or 'all'; other values mean 'true' for now and will be refused";
+
+/// One instant.
+pub(super) async fn instant(
+    State(state): State<Arc<AppState>>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let at = params.instant(state.clock.now())?;
+    let wanted = Wanted::of(&params)?;
+    run(state, &params, move |task| {
+        let source = task.core.database.view();
+        let output = task.state.engine.instant(&source, &wanted.query, at, &task.options);
+        answer(task, output, &wanted)
+    })
+    .await
+}
+
+/// A range of steps.
+pub(super) async fn range(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
+    let Steps { start, end, step } = params.steps()?;
+    let wanted = Wanted::of(&params)?;
+    run(state, &params, move |task| {
+        let source = task.core.database.view();
+        let output = task.state.engine.range(&source, &wanted.query, start, end, step, &task.options);
+        answer(task, output, &wanted)
+    })
+    .await
+}
+
+/// What is asked for beside the times.
+struct Wanted {
+    query: String,
+    limit: usize,
+    stats: String,
+}
+
+impl Wanted {
+    fn of(params: &Params) -> Result<Self, ApiError> {
+        let limit = params.limit()?.unwrap_or(0);
+        Ok(Self { query: params.get("query").to_owned(), limit, stats: params.get("stats").to_owned() })
+    }
+}
+
+fn answer(mut task: Task, output: Result<Output, QueryError>, wanted: &Wanted) -> Result<(), ApiError> {
+    let mut output = output?;
+    task.state.telemetry.query_samples_read.inc_by(output.stats.samples_read);
+    if output.value.truncate(wanted.limit) {
+        output.warnings.push(TRUNCATED.to_owned());
+    }
+    if !matches!(wanted.stats.as_str(), "" | "true" | "all") {
+        output.warnings.push(STATS_DEPRECATED.to_owned());
+    }
+    let stats = task.stats(!wanted.stats.is_empty());
+    put_query(&mut task.sink, &output, stats)?;
+    Ok(task.sink.finish()?)
+}

@@ -1,0 +1,54 @@
+//! Selectors in parameters: `match[]`.
+
+use cardinal_query::parse::ast;
+use cardinal_query::parse::parse_selector;
+use cardinal_storage::index::{MatchOp, Matcher};
+
+use super::error::ApiError;
+use super::params::Params;
+
+/// The selectors of every `match[]`.
+pub(super) fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    params.all("match[]").map(|text| selector(text).map_err(|e| ApiError::parameter("match[]", e))).collect()
+}
+
+/// The matchers of one selector; at least one of them does not match the empty string.
+pub fn selector(text: &str) -> Result<Vec<Matcher>, String> {
+    let parsed = parse_selector(text).map_err(|e| format!("{}: parse error: {e}", e.position(text)))?;
+    parsed.iter().map(matcher).collect()
+}
+
+fn matcher(parsed: &ast::Matcher) -> Result<Matcher, String> {
+    let op = match parsed.op {
+        ast::MatchOp::Equal => MatchOp::Equal,
+        ast::MatchOp::NotEqual => MatchOp::NotEqual,
+        ast::MatchOp::Regex => MatchOp::Regex,
+        ast::MatchOp::NotRegex => MatchOp::NotRegex,
+    };
+    Matcher::new(&parsed.name, op, &parsed.value).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_merged_and_checked() {
+        let found =
+            selectors(&Params::parse(Some("match[]=up&match[]={a=~\"b.*\",c!=\"\"}"), b"")).expect("valid");
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert!(selectors(&Params::default()).expect("none").is_empty());
+    }
+
+    #[test]
+    fn what_matches_everything_or_nothing_known_is_refused() {
+        let check = |text: &str, expected: &str| {
+            let error = selector(text).map(drop).expect_err(text);
+            assert!(error.starts_with(expected), "{text}: {error}");
+        };
+        check("{}", "1:1: parse error: vector selector must contain at least one non-empty matcher");
+        check("{a=~\".*\"}", "1:1: parse error: vector selector must contain at least one non-empty matcher");
+        check("up[5m]", "1:3: parse error: ");
+        check("{a=~\"(\"}", "1:");
+    }
+}

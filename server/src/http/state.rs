@@ -1,0 +1,96 @@
+//! What the handlers share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use cardinal_ingest::Writer;
+use cardinal_query::parse::Features;
+use cardinal_query::{Engine, EngineOptions, Limits};
+use cardinal_storage::database::Database;
+use cardinal_storage::io::Clock;
+
+use super::gate::Gate;
+use crate::config::Config;
+use crate::telemetry::{Readings, Telemetry};
+
+/// The server's parts. The database is there once it is open; until then, requests for it are sent away.
+#[derive(Debug)]
+pub struct AppState {
+    /// The settings.
+    pub config: Config,
+    /// What is counted.
+    pub telemetry: Telemetry,
+    /// Turns for queries.
+    pub gate: Gate,
+    /// Evaluates queries.
+    pub engine: Engine,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    core: OnceLock<Core>,
+    stopping: AtomicBool,
+}
+
+/// The open database, and the way into it.
+#[derive(Clone, Debug)]
+pub struct Core {
+    /// The database.
+    pub database: Arc<Database>,
+    /// Takes write requests.
+    pub writer: Arc<Writer>,
+}
+
+impl AppState {
+    /// Everything but the database.
+    pub fn new(config: Config, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let queue = usize::try_from(config.query_queue).unwrap_or(usize::MAX);
+        Arc::new(Self {
+            gate: Gate::new(config.query_concurrency(), queue),
+            engine: Engine::new(engine_options(&config)),
+            telemetry: Telemetry::new(),
+            clock,
+            core: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// Hands over the open database: from now on the server is ready.
+    pub fn open(&self, core: Core) {
+        assert!(self.core.set(core).is_ok(), "the database is opened once");
+    }
+
+    /// The open database; `None` before it is open and once the server stops.
+    pub fn core(&self) -> Option<&Core> {
+        self.core.get().filter(|_| !self.is_stopping())
+    }
+
+    /// From now on the server is not ready any more; what runs, finishes.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it stops.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Everything that is measured, as text.
+    pub fn exposition(&self) -> String {
+        self.telemetry.encode(Readings {
+            stats: self.core.get().map(|core| core.database.stats()),
+            writes: self.core.get().map(|core| core.writer.stats()),
+            queries_running: self.gate.running(),
+            queries_waiting: self.gate.waiting(),
+        })
+    }
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    let limits = Limits {
+        lookback: config.query_lookback,
+        timeout: config.query_timeout,
+        samples_max: config.query_max_samples,
+        ..Limits::default()
+    };
+    EngineOptions { limits, features: Features::default(), ..EngineOptions::default() }
+}

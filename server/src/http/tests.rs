@@ -1,0 +1,334 @@
+//! The API over a real database in a temporary directory.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, Response, StatusCode};
+use cardinal_ingest::{WriteOptions, Writer};
+use cardinal_proto::remote_write::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
+use cardinal_storage::database::{Database, DatabaseOptions};
+use cardinal_storage::io::ManualClock;
+use cardinal_storage::model::TimestampMs;
+use prost::Message;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::config::{Sources, resolve};
+
+/// The present of these tests: 1,000,000 s.
+const NOW: TimestampMs = TimestampMs(1_000_000_000);
+
+struct Server {
+    state: Arc<AppState>,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// A server whose database is not open.
+    fn closed(settings: &[(&'static str, &str)]) -> Self {
+        let flags = settings.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        let resolved = resolve(&Sources { flags, ..Sources::default() }).expect("valid settings");
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = AppState::new(resolved.config, Arc::new(ManualClock::new(NOW)));
+        Self { state, _directory: directory }
+    }
+
+    fn open(settings: &[(&'static str, &str)]) -> Self {
+        let server = Self::closed(settings);
+        let options = DatabaseOptions {
+            clock: server.state.clock.clone(),
+            background: false,
+            wal_segment_bytes: 1 << 20,
+            ..DatabaseOptions::new(server._directory.path().join("data"))
+        };
+        let database = Database::open(options).expect("opens");
+        let clock = server.state.clock.clone();
+        let writer = Arc::new(Writer::new(database.clone(), clock, WriteOptions::default()));
+        server.state.open(Core { database, writer });
+        server
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        router(self.state.clone()).oneshot(request).await.expect("infallible")
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.send(request(Method::GET, path, "")).await;
+        (response.status(), json_of(response).await)
+    }
+
+    async fn data(&self, path: &str) -> Value {
+        let (status, answer) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer["data"].clone()
+    }
+
+    /// Checks status, type and text of an error.
+    async fn refuses(&self, path: &str, status: u16, kind: &str, text: &str) {
+        let (found, answer) = self.get(path).await;
+        assert_eq!((found.as_u16(), &answer["errorType"]), (status, &json!(kind)), "{path}: {answer}");
+        assert_eq!(answer["error"], text, "{path}");
+    }
+
+    /// Writes one sample per series, `age` seconds ago.
+    async fn write(&self, series: &[(&[(&str, &str)], f64)], age: i64) -> Response<Body> {
+        let timeseries = series.iter().map(|(labels, value)| TimeSeries {
+            labels: labels.iter().map(|(n, v)| Label { name: (*n).into(), value: (*v).into() }).collect(),
+            samples: vec![Sample { value: *value, timestamp: NOW.0 - age * 1000 }],
+            ..TimeSeries::default()
+        });
+        self.send(write_request(&WriteRequest {
+            timeseries: timeseries.collect(),
+            ..WriteRequest::default()
+        }))
+        .await
+    }
+}
+
+fn request(method: Method, path: &str, form: &'static str) -> Request<Body> {
+    let path = path.replace('{', "%7B").replace('}', "%7D").replace('"', "%22").replace(' ', "%20");
+    let builder = Request::builder().method(method).uri(path);
+    let builder = match form {
+        "" => builder,
+        _ => builder.header("content-type", "application/x-www-form-urlencoded; charset=utf-8"),
+    };
+    builder.body(Body::from(form)).expect("a request")
+}
+
+fn write_request(message: &WriteRequest) -> Request<Body> {
+    let body = snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).expect("small");
+    Request::post("/api/v1/write")
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .header("content-length", body.len())
+        .body(Body::from(body))
+        .expect("a request")
+}
+
+fn header(response: &Response<Body>, name: &str) -> String {
+    response.headers()[name].to_str().expect("ASCII").to_owned()
+}
+
+async fn text_of(response: Response<Body>) -> String {
+    let bytes = to_bytes(response.into_body(), 1 << 30).await.expect("a body");
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+async fn json_of(response: Response<Body>) -> Value {
+    let text = text_of(response).await;
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_for_the_next_query() {
+    let server = Server::open(&[]);
+    let up = |v| [("__name__", "up"), ("account", "7"), ("instance", v)];
+    let (a, b) = (up("a"), up("b"));
+    let response = server.write(&[(&a, 1.0), (&b, 0.5)], 30).await;
+    assert_eq!((response.status(), text_of(response).await.as_str()), (StatusCode::NO_CONTENT, ""));
+    let sum = server.data("/api/v1/query?query=sum(up)").await;
+    assert_eq!(sum, json!({"resultType": "vector", "result": [{"metric": {}, "value": [1_000_000, "1.5"]}]}));
+    let range =
+        server.data("/api/v1/query_range?query=up{instance=\"b\"}&start=999960&end=1000000&step=20").await;
+    let metric = json!({"__name__": "up", "account": "7", "instance": "b"});
+    let values = json!([[999_980, "0.5"], [1_000_000, "0.5"]]);
+    assert_eq!(range, json!({"resultType": "matrix", "result": [{"metric": metric, "values": values}]}));
+}
+
+#[tokio::test]
+async fn labels_values_and_series() {
+    let server = Server::open(&[]);
+    let series: Vec<_> = ["x", "y", "z"].map(|v| [("__name__", "m"), ("http.status", v)]).into();
+    let series: Vec<(&[(&str, &str)], f64)> = series.iter().map(|s| (&s[..], 1.0)).collect();
+    assert_eq!(server.write(&series, 0).await.status(), 204);
+    assert_eq!(server.data("/api/v1/labels").await, json!(["__name__", "http.status"]));
+    assert_eq!(server.data("/api/v1/labels?match[]=none").await, json!([]));
+    assert_eq!(server.data("/api/v1/label/U__http_2e_status/values").await, json!(["x", "y", "z"]));
+    assert_eq!(
+        server.data("/api/v1/label/http.status/values?match[]=m&start=1").await,
+        json!(["x", "y", "z"])
+    );
+    let (_, cut) = server.get("/api/v1/label/http.status/values?limit=2").await;
+    assert_eq!(cut["data"], json!(["x", "y"]));
+    assert_eq!(cut["warnings"], json!(["results truncated due to limit"]));
+    let (_, whole) = server.get("/api/v1/label/http.status/values?limit=3").await;
+    assert_eq!(whole["warnings"], Value::Null);
+    let found = server
+        .data("/api/v1/series?match[]={\"http.status\"=\"x\"}&match[]=m{\"http.status\"=~\"x|y\"}")
+        .await;
+    assert_eq!(found.as_array().map(Vec::len), Some(2));
+    server.refuses("/api/v1/series", 400, "bad_data", "no match[] parameter provided").await;
+    let (status, answer) = server.get("/api/v1/labels?match[]={a=~\".*\"}").await;
+    let text = answer["error"].as_str().expect("a text");
+    assert!(status == 400 && text.starts_with("invalid parameter \"match[]\": 1:1: parse error: "), "{text}");
+}
+
+#[tokio::test]
+async fn grafanas_health_check_and_forms() {
+    let server = Server::open(&[]);
+    let expected = json!({"resultType": "scalar", "result": [4, "2"]});
+    assert_eq!(server.data("/api/v1/query?query=1%2B1&time=4").await, expected);
+    let posted = request(Method::POST, "/api/v1/query?time=9&nocache=1", "query=1%2B1&time=4");
+    assert_eq!(json_of(server.send(posted).await).await["data"], expected);
+    let info = server.data("/api/v1/status/buildinfo").await;
+    assert_eq!((&info["version"], info.get("features")), (&json!("3.14.0"), None));
+    let posted = request(Method::POST, "/api/v1/status/buildinfo", "");
+    assert_eq!(server.send(posted).await.status(), 200);
+}
+
+#[tokio::test]
+async fn errors_have_their_types_and_statuses() {
+    let server = Server::open(&[]);
+    let (status, answer) = server.get("/api/v1/query?query=sum(").await;
+    assert_eq!((status.as_u16(), &answer["errorType"]), (400, &json!("bad_data")));
+    let text = answer["error"].as_str().expect("a text");
+    assert!(text.starts_with("invalid parameter \"query\": 1:5: parse error: "), "{text}");
+    let text =
+        "invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp";
+    server.refuses("/api/v1/query?query=1&time=x", 400, "bad_data", text).await;
+    let text = "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration";
+    server.refuses("/api/v1/query?query=1&timeout=x", 400, "bad_data", text).await;
+    let text = "exceeded maximum resolution of 11,000 points per timeseries. \
+                Try decreasing the query resolution (?step=XX)";
+    server.refuses("/api/v1/query_range?query=1&start=0&end=11001&step=1", 400, "bad_data", text).await;
+    let many = server.data("/api/v1/query_range?query=1&start=0&end=11000&step=1").await;
+    assert_eq!(many["result"][0]["values"].as_array().map(Vec::len), Some(11_001));
+    assert_eq!(server.data("/api/v1/query?query=1&step=x&unknown=1").await["resultType"], "scalar");
+}
+
+#[tokio::test]
+async fn matching_errors_are_execution_errors() {
+    let server = Server::open(&[]);
+    let series = [[("__name__", "a"), ("x", "1")], [("__name__", "a"), ("x", "2")]];
+    let series: Vec<(&[(&str, &str)], f64)> = series.iter().map(|s| (&s[..], 1.0)).collect();
+    assert_eq!(server.write(&series, 0).await.status(), 204);
+    let (status, answer) = server.get("/api/v1/query?query=a%20%2B%20on()%20a").await;
+    assert_eq!((status.as_u16(), &answer["errorType"]), (422, &json!("execution")), "{answer}");
+}
+
+#[tokio::test]
+async fn methods_paths_and_origins() {
+    let server = Server::open(&[]);
+    let status = async |method: Method, path: &str| server.send(request(method, path, "")).await;
+    let refused = status(Method::GET, "/api/v1/write").await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "allow")), (405, "POST".to_owned()));
+    let refused = status(Method::DELETE, "/api/v1/query").await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "allow")), (405, "GET,HEAD,POST".to_owned()));
+    assert_eq!(status(Method::GET, "/api/v1/nothing").await.status(), 404);
+    assert_eq!(status(Method::HEAD, "/-/ready").await.status(), 200);
+    assert_eq!(status(Method::GET, "/-/healthy").await.status(), 200);
+    assert!(text_of(status(Method::GET, "/").await).await.contains("remote_write"));
+    for path in ["/api/v1/query", "/api/v1/nothing"] {
+        let mut options = request(Method::OPTIONS, path, "");
+        options.headers_mut().insert("origin", HeaderValue::from_static("http://grafana"));
+        let response = server.send(options).await;
+        assert_eq!(
+            (response.status().as_u16(), header(&response, "access-control-allow-origin")),
+            (204, "*".to_owned())
+        );
+    }
+    assert_eq!(&status(Method::GET, "/api/v1/labels").await.headers()["vary"], "Origin");
+}
+
+#[tokio::test]
+async fn before_the_database_is_open() {
+    let server = Server::closed(&[]);
+    for path in ["/-/ready", "/api/v1/query?query=1", "/api/v1/status/buildinfo"] {
+        let response = server.send(request(Method::GET, path, "")).await;
+        assert_eq!(
+            (response.status().as_u16(), header(&response, "x-prometheus-stopping")),
+            (503, "false".to_owned())
+        );
+        assert_eq!(text_of(response).await, "Service Unavailable");
+    }
+    assert_eq!(server.send(write_request(&WriteRequest::default())).await.status(), 503);
+    assert_eq!(server.send(request(Method::GET, "/-/healthy", "")).await.status(), 200);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_ready 0.0\n"), "{metrics}");
+    server.state.stop();
+    let response = server.send(request(Method::GET, "/-/ready", "")).await;
+    assert_eq!(&response.headers()["x-prometheus-stopping"], "true");
+}
+
+#[tokio::test]
+async fn write_requests_that_are_refused() {
+    let server = Server::open(&[]);
+    let send = async |content_type: &str, encoding: &str, body: &[u8]| {
+        let request = Request::post("/api/v1/push")
+            .header("content-type", content_type)
+            .header("content-encoding", encoding)
+            .body(Body::from(body.to_vec()));
+        server.send(request.expect("a request")).await.status().as_u16()
+    };
+    assert_eq!(send("application/json", "snappy", b"broken").await, 415);
+    assert_eq!(send("application/x-protobuf", "zstd", b"broken").await, 415);
+    let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    assert_eq!(send(v2, "snappy", b"broken").await, 415);
+    assert_eq!(send("application/x-protobuf", "snappy", b"broken").await, 400);
+    let mut long = write_request(&WriteRequest::default());
+    long.headers_mut().insert("content-length", HeaderValue::from(1u64 << 40));
+    assert_eq!(server.send(long).await.status(), 400);
+    let partly: [(&[(&str, &str)], f64); 2] = [(&[("__name__", "good")], 1.0), (&[("no", "name")], 1.0)];
+    let response = server.write(&partly, 0).await;
+    assert_eq!(response.status(), 400);
+    let text = text_of(response).await;
+    assert!(text.contains("no=\"name\""), "{text}");
+    assert_eq!(server.data("/api/v1/query?query=good").await["result"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn metadata_and_head_statistics() {
+    let server = Server::open(&[]);
+    assert_eq!(server.write(&[(&[("__name__", "x_total"), ("a", "b")], 1.0)], 0).await.status(), 204);
+    let item = MetricMetadata {
+        r#type: 1,
+        metric_family_name: "x_total".into(),
+        help: "counts <x>".into(),
+        unit: String::new(),
+    };
+    let message = WriteRequest { metadata: vec![item], ..WriteRequest::default() };
+    assert_eq!(server.send(write_request(&message)).await.status(), 204);
+    let expected = json!({"x_total": [{"type": "counter", "unit": "", "help": "counts <x>"}]});
+    assert_eq!(server.data("/api/v1/metadata").await, expected);
+    assert_eq!(server.data("/api/v1/metadata?metric=none").await, json!({}));
+    assert_eq!(server.data("/api/v1/metadata?limit=0").await, json!({}));
+    let head = server.data("/api/v1/status/tsdb").await;
+    assert_eq!((&head["headStats"]["numSeries"], &head["headStats"]["minTime"]), (&json!(1), &json!(NOW.0)));
+    assert_eq!(head["seriesCountByMetricName"], json!([{"name": "x_total", "value": 1}]));
+    assert_eq!(head["seriesCountByLabelValuePair"].as_array().map(Vec::len), Some(2));
+    let text = "invalid parameter \"limit\": limit must be between 1 and 10000";
+    server.refuses("/api/v1/status/tsdb?limit=0", 400, "bad_data", text).await;
+}
+
+#[tokio::test]
+async fn flush_moves_the_head_into_blocks() {
+    let server = Server::open(&[]);
+    assert_eq!(server.write(&[(&[("__name__", "x")], 1.0)], 0).await.status(), 204);
+    let flushed = server.send(request(Method::POST, "/api/v1/admin/tsdb/flush", "")).await;
+    assert_eq!(flushed.status(), 204);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_blocks 1.0\n"), "{metrics}");
+    assert_eq!(server.data("/api/v1/query?query=x").await["result"][0]["value"], json!([1_000_000, "1"]));
+    let refusing = Server::open(&[("admin.enabled", "false")]);
+    let refused = refusing.send(request(Method::POST, "/api/v1/admin/tsdb/flush", "")).await;
+    assert_eq!(refused.status(), 500);
+    assert_eq!(json_of(refused).await["errorType"], "unavailable");
+}
+
+#[tokio::test]
+async fn limits_stats_and_compression() {
+    let server = Server::open(&[]);
+    let names: Vec<_> = (0..50).map(|i| i.to_string()).collect();
+    let series: Vec<_> = names.iter().map(|n| [("__name__", "m"), ("n", n.as_str())]).collect();
+    let series: Vec<(&[(&str, &str)], f64)> = series.iter().map(|s| (&s[..], 1.0)).collect();
+    assert_eq!(server.write(&series, 0).await.status(), 204);
+    let (_, cut) = server.get("/api/v1/query?query=m&limit=3&stats=all").await;
+    assert_eq!(cut["data"]["result"].as_array().map(Vec::len), Some(3));
+    assert_eq!(cut["warnings"], json!(["results truncated due to limit"]));
+    assert_eq!(cut["data"]["stats"]["samples"]["samplesRead"], 50);
+    let mut zipped = request(Method::GET, "/api/v1/query?query=m", "");
+    zipped.headers_mut().insert("accept-encoding", HeaderValue::from_static("gzip"));
+    let response = server.send(zipped).await;
+    assert_eq!(&response.headers()["content-encoding"], "gzip");
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+    assert!(bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() < 1500, "{} bytes", bytes.len());
+}

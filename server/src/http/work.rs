@@ -1,0 +1,103 @@
+//! Running a query's work: in turn, off the async threads, ended when the client goes away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::response::{IntoResponse, Response};
+use cardinal_query::{CancelToken, QueryOptions};
+
+use super::error::{ApiError, ErrorKind};
+use super::params::Params;
+use super::render::{Gone, Sink, StatsWanted};
+use super::state::{AppState, Core};
+use crate::telemetry::RefusalLabels;
+
+/// What one piece of work is given.
+pub(super) struct Task {
+    /// The server's parts.
+    pub(super) state: Arc<AppState>,
+    /// The open database.
+    pub(super) core: Core,
+    /// Where the answer goes.
+    pub(super) sink: Sink,
+    /// Bounds, and the end when the client goes away.
+    pub(super) options: QueryOptions,
+    /// How long the work waited for its turn.
+    pub(super) queued: Duration,
+    /// When the request came.
+    pub(super) began: Instant,
+}
+
+impl Task {
+    /// Statistics as far as they are known now.
+    pub(super) fn stats(&self, wanted: bool) -> StatsWanted {
+        StatsWanted { wanted, queued: self.queued, total: self.began.elapsed() }
+    }
+}
+
+/// Ends a query when the handler is dropped, as it is when the client goes away.
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Waits for a turn, runs `work` on a thread that may block, and answers with what it puts into the task's sink.
+pub(super) async fn run<F>(state: Arc<AppState>, params: &Params, work: F) -> Result<Response, ApiError>
+where
+    F: FnOnce(Task) -> Result<(), ApiError> + Send + 'static,
+{
+    let began = Instant::now();
+    let core = state.core().cloned().ok_or_else(not_ready)?;
+    let timeout = params.timeout()?.map_or(state.config.query_timeout, |t| t.min(state.config.query_timeout));
+    let turn = state.gate.enter(timeout).await.inspect_err(|e| count(&state, e))?;
+    let cancel = CancelOnDrop(CancelToken::default());
+    let options = QueryOptions {
+        lookback: params.lookback()?,
+        timeout: Some(timeout.saturating_sub(turn.queued)),
+        cancel: cancel.0.clone(),
+    };
+    let (sink, answer) = Sink::new();
+    let task = Task { state: state.clone(), core, sink, options, queued: turn.queued, began };
+    let job = tokio::task::spawn_blocking(move || {
+        let outcome = work(task);
+        drop(turn);
+        outcome
+    });
+    if let Ok(answer) = answer.await {
+        return Ok(answer.into_response());
+    }
+    // The sink went away without an answer: the work failed, or panicked.
+    let outcome = job
+        .await
+        .unwrap_or_else(|_| Err(ApiError::new(ErrorKind::Internal, "the query failed: see the log")));
+    let error =
+        outcome.err().unwrap_or_else(|| ApiError::new(ErrorKind::Internal, "the query gave no answer"));
+    count(&state, &error);
+    Err(error)
+}
+
+/// What is answered while there is no database; the router's own check comes first, so that this is a rare race.
+fn not_ready() -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, "the database is not open")
+}
+
+/// Counts errors that limits caused.
+fn count(state: &AppState, error: &ApiError) {
+    let reason = match error.kind {
+        ErrorKind::Timeout if error.retry_after.is_some() => "queue_full",
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Canceled => "canceled",
+        ErrorKind::Execution if error.message.contains("query.max_samples") => "max_samples",
+        _ => return,
+    };
+    state.telemetry.queries_refused.get_or_create(&RefusalLabels { reason }).inc();
+}
+
+impl From<Gone> for ApiError {
+    fn from(_: Gone) -> Self {
+        Self::new(ErrorKind::Canceled, "the client went away")
+    }
+}

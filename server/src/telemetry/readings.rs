@@ -1,0 +1,183 @@
+//! What is read at each scrape rather than counted: the database, its log, the way in, queries under way.
+
+use std::fmt;
+use std::time::Duration;
+
+use cardinal_ingest::WriteStats;
+use cardinal_storage::database::{HeadStats, RefusalClass, Stats};
+use cardinal_storage::model::TimestampMs;
+use cardinal_storage::wal::WalStats;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// One reading. Database and writer are missing until the database is open.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// The database.
+    pub stats: Option<Stats>,
+    /// The way in.
+    pub writes: Option<WriteStats>,
+    /// Queries that have their turn.
+    pub queries_running: usize,
+    /// Queries in line.
+    pub queries_waiting: usize,
+}
+
+impl Collector for Readings {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        out.gauge("ready", "Whether requests for data are answered", u8::from(self.stats.is_some()))?;
+        out.gauge("queries_running", "Queries that have their turn", self.queries_running as f64)?;
+        out.gauge("queries_waiting", "Queries that wait for their turn", self.queries_waiting as f64)?;
+        if let Some(stats) = &self.stats {
+            put_head(&mut out, &stats.head)?;
+            put_wal(&mut out, &stats.wal, stats.read_only)?;
+            put_database(&mut out, stats)?;
+        }
+        self.writes.as_ref().map_or(Ok(()), |writes| put_writes(&mut out, writes))
+    }
+}
+
+fn put_head(out: &mut Out<'_>, head: &HeadStats) -> fmt::Result {
+    out.gauge("head_series", "Series in memory", head.series as f64)?;
+    out.gauge("head_open_chunks", "Series in memory that were written lately", head.open_chunks as f64)?;
+    out.gauge("head_memory_bytes", "Memory of the head", head.memory_bytes as f64)?;
+    out.gauge(
+        "head_memory_budget_bytes",
+        "Memory that the head may take: head.memory_budget",
+        head.memory_budget as f64,
+    )?;
+    out.gauge("head_log_bytes", "Bytes of chunks on their way to a block", head.log_bytes as f64)?;
+    out.gauge(
+        "head_refuses_new_series",
+        "Whether new series are refused because the memory budget is used up",
+        u8::from(head.refuses_new_series),
+    )?;
+    let seconds = |t: TimestampMs| t.0 as f64 / 1000.0;
+    if let (Some(oldest), Some(newest)) = (head.oldest, head.newest) {
+        out.gauge("head_oldest_sample_seconds", "Time of the oldest sample in memory", seconds(oldest))?;
+        out.gauge("head_newest_sample_seconds", "Time of the newest sample in memory", seconds(newest))?;
+    }
+    out.gauge("metadata_entries", "Statements about metric families that are kept", head.metadata as f64)?;
+    out.counter("metadata_dropped", "Statements dropped at the limit", head.metadata_dropped as f64)
+}
+
+fn put_wal(out: &mut Out<'_>, wal: &WalStats, read_only: bool) -> fmt::Result {
+    out.gauge("read_only", "Whether writes are refused because the disk failed", u8::from(read_only))?;
+    out.gauge("wal_segments", "Segments of the log on disk", wal.segments as f64)?;
+    out.gauge("wal_size_bytes", "Bytes of the log on disk", wal.bytes as f64)?;
+    out.gauge("wal_buffer_bytes", "Bytes of the log that are not durable yet", wal.buffer_bytes as f64)?;
+    out.counter("wal_written_bytes", "Bytes written to the log", wal.written_bytes as f64)?;
+    out.counter("wal_batches", "Batches appended to the log", wal.batches as f64)?;
+    out.counter("wal_syncs", "Syncs of the log", wal.syncs as f64)?;
+    out.counter("wal_sync_seconds", "Time spent in syncs of the log", wal.sync_time.as_secs_f64())?;
+    out.counter("wal_failures", "Writes, syncs and allocations of the log that failed", wal.failures as f64)
+}
+
+fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
+    let seconds = |d: Duration| d.as_secs_f64();
+    out.gauge("blocks", "Blocks on disk", stats.blocks as f64)?;
+    out.gauge("block_series", "Series in blocks, each block's counted", stats.block_series as f64)?;
+    out.gauge("block_index_bytes", "Bytes of the blocks' indexes", stats.block_bytes.0 as f64)?;
+    out.gauge("block_chunk_bytes", "Bytes of the blocks' chunks", stats.block_bytes.1 as f64)?;
+    out.counter("head_cuts", "Cuts of the head into blocks", stats.cuts as f64)?;
+    out.counter("head_cut_samples", "Samples that cuts have put into blocks", stats.cut_samples as f64)?;
+    out.counter("head_cut_seconds", "Time spent in cuts", seconds(stats.cut_time))?;
+    out.counter("head_series_left", "Series that left memory", stats.series_left as f64)?;
+    out.counter(
+        "head_log_failures",
+        "Failed writes of chunks on their way to a block",
+        stats.head_log_failures as f64,
+    )?;
+    out.counter("checkpoints", "Checkpoints made", stats.checkpoints as f64)?;
+    out.counter(
+        "maintenance_failures",
+        "Cuts and checkpoints that failed",
+        stats.maintenance_failures as f64,
+    )?;
+    out.counter("replayed_samples", "Samples replayed at the start", stats.replayed_samples as f64)?;
+    out.counter("replay_corruptions", "Damage found in the log at the start", stats.replay_corruptions as f64)
+}
+
+fn put_writes(out: &mut Out<'_>, writes: &WriteStats) -> fmt::Result {
+    out.counter("write_requests", "Write requests", writes.requests as f64)?;
+    out.counter(
+        "write_requests_refused",
+        "Write requests refused for good, in whole or part",
+        writes.requests_refused as f64,
+    )?;
+    out.counter(
+        "write_requests_deferred",
+        "Write requests sent away to come again",
+        writes.requests_deferred as f64,
+    )?;
+    out.counter(
+        "write_compressed_bytes",
+        "Bytes of write requests as they came",
+        writes.compressed_bytes as f64,
+    )?;
+    out.counter("write_bytes", "Bytes of write requests, decompressed", writes.bytes as f64)?;
+    out.gauge(
+        "write_in_flight_bytes",
+        "Bytes of write requests being worked on",
+        writes.in_flight_bytes as f64,
+    )?;
+    out.counter(
+        "samples_received",
+        "Samples in write requests that could be read",
+        writes.samples_received as f64,
+    )?;
+    out.counter("samples_written", "Samples stored, duplicates included", writes.samples_written as f64)?;
+    out.counter("samples_duplicate", "Samples that were there already", writes.samples_duplicate as f64)?;
+    out.counter("samples_late", "Samples older than the newest of their series", writes.samples_late as f64)?;
+    out.counter("series_registered", "Series that were new", writes.series_registered as f64)?;
+    out.counter(
+        "series_aliased",
+        "Series found through another form of their labels",
+        writes.series_aliased as f64,
+    )?;
+    out.counter("exemplars_ignored", "Exemplars, which are not stored", writes.exemplars_ignored as f64)?;
+    out.counter(
+        "metadata_received",
+        "Statements about metric families received",
+        writes.metadata_received as f64,
+    )?;
+    out.counter("metadata_refused", "Such statements that were not stored", writes.metadata_dropped as f64)?;
+    let refused = RefusalClass::ALL.iter().zip(writes.refused_by_class);
+    out.by_reason(
+        "samples_refused",
+        "Samples refused, by reason",
+        refused.map(|(class, n)| (class.name(), n)),
+    )
+}
+
+/// Writes metrics by name.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: impl Into<f64>) -> fmt::Result {
+        let gauge = ConstGauge::new(value.into());
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn by_reason<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: impl Iterator<Item = (&'a str, u64)>,
+    ) -> fmt::Result {
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (reason, n) in counts {
+            ConstCounter::new(n).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+}
