@@ -451,3 +451,6 @@ fn valid_edit_follows(bytes: &[u8], sequence: u64) -> bool {
         plausible && decode(&bytes[at..]).is_ok()
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+use super::*;
+use crate::io::{FaultKind, SimFs};
+
+const DIR: &str = "/d";
+
+fn init() -> Init {
+    Init { seed: 7, shards: 16, account_label: "account".into(), spread: 1, window_ms: 7_200_000 }
+}
+
+fn block(id: u64) -> BlockEntry {
+    let (tier, window_ms) = ("raw".to_string(), 7_200_000);
+    BlockEntry { id, tier, level: 0, window_start: 0, window_ms, index_bytes: 1, chunks_bytes: 2, series: 3, samples: 4 }
+}
+
+fn disk(seed: u64) -> SimFs {
+    let fs = SimFs::new(seed);
+    fs.create_dir_all(Path::new(DIR)).unwrap();
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs
+}
+
+fn open(fs: &SimFs) -> Result<Manifest, ManifestError> {
+    Manifest::open(Arc::new(fs.clone()), Path::new(DIR), &init())
+}
+
+fn add(manifest: &mut Manifest) -> Result<BlockId, ManifestError> {
+    let id = manifest.state().next_block_id(0);
+    manifest.commit(&Edit { add_blocks: vec![block(id.0)], ..Edit::default() })?;
+    Ok(id)
+}
+
+#[test]
+fn golden_edit() {
+    let edit = Edit { remove_blocks: vec![9], ..Edit::default() };
+    let payload = br#"{"remove_blocks":[9]}"#;
+    let mut want = (payload.len() as u32).to_le_bytes().to_vec();
+    let mut checked = 5u64.to_le_bytes().to_vec();
+    checked.extend_from_slice(payload);
+    want.extend_from_slice(&crc32c::crc32c(&checked).to_le_bytes());
+    want.extend_from_slice(&checked);
+    assert_eq!(encode(&edit, 5), want);
+    assert_eq!(header(), b"CRDLMANF\x01\0\0\0\0\0\0\0");
+}
+
+#[test]
+fn the_state_is_the_fold_of_all_edits() {
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    let a = add(&mut manifest).unwrap();
+    let b = add(&mut manifest).unwrap();
+    assert!(a < b, "ids are not used twice");
+    manifest.commit(&Edit { remove_blocks: vec![a.0], ..Edit::default() }).unwrap();
+    let state = open(&fs).unwrap().state().clone();
+    assert_eq!(&state, manifest.state());
+    assert_eq!(state.blocks.keys().copied().collect::<Vec<_>>(), [b]);
+    assert_eq!(Manifest::inspect(&fs, Path::new(DIR)).unwrap(), state);
+}
+
+#[test]
+fn a_power_cut_leaves_the_state_before_or_after() {
+    let run = |fs: &SimFs| -> (Vec<BlockId>, Option<BlockId>) {
+        let Ok(mut manifest) = open(fs) else { return (vec![], None) };
+        let mut done = vec![];
+        for _ in 0..3 {
+            let next = manifest.state().next_block_id(0);
+            match add(&mut manifest) {
+                Ok(id) => done.push(id),
+                Err(_) => return (done, Some(next)),
+            }
+        }
+        (done, None)
+    };
+    let whole = disk(0);
+    run(&whole);
+    for at in 0..whole.ops() {
+        for seed in 0..6 {
+            let fs = disk(seed);
+            fs.freeze_at(at);
+            let (mut done, open_question) = run(&fs);
+            let found: Vec<_> = open(&fs.crash(seed)).unwrap().state().blocks.keys().copied().collect();
+            if found != done {
+                done.extend(open_question);
+                assert_eq!(found, done, "operation {at}, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_append_is_mended_by_writing_anew_once() {
+    let fs = disk(0);
+    let mut manifest = open(&fs).unwrap();
+    let a = add(&mut manifest).unwrap();
+    fs.fail_at(fs.ops() + 1, FaultKind::Eio);
+    let b = add(&mut manifest).unwrap();
+    let c = add(&mut manifest).unwrap();
+    assert_eq!(open(&fs.crash(0)).unwrap().state().blocks.keys().copied().collect::<Vec<_>>(), [a, b, c]);
+    fs.fail_from(fs.ops(), FaultKind::Enospc);
+    let error = add(&mut manifest).unwrap_err().to_string();
+    assert!(error.contains("nothing can be committed"), "{error}");
+    assert!(manifest.has_failed());
+    fs.heal();
+    assert!(add(&mut manifest).is_err(), "what the disk holds is not known any more");
+}
+
+#[test]
+fn damage_is_refused_and_torn_ends_are_cut() {
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    add(&mut manifest).unwrap();
+    let before = manifest.len;
+    add(&mut manifest).unwrap();
+    let path = Path::new(DIR).join(NAME);
+    let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+    file.set_len(manifest.len - 3).unwrap();
+    let cut = open(&fs).unwrap();
+    assert_eq!((cut.state().blocks.len(), cut.len, file.len().unwrap()), (1, before, before));
+    let mut manifest = open(&fs).unwrap();
+    add(&mut manifest).unwrap();
+    fs.corrupt(&path, before - 1, 0x40).unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains("expected checksum") && error.contains("offset"), "{error}");
+    fs.corrupt(&path, 8, 0x03).unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains("format version 2"), "{error}");
+    fs.corrupt(&path, 0, 0x01).unwrap();
+    assert!(matches!(open(&fs), Err(ManifestError::NotAManifest { .. })));
+}
+
+#[test]
+fn any_bytes_are_read_without_panic() {
+    let edit = encode(&Edit { init: Some(init()), ..Edit::default() }, 1);
+    for cut in 0..edit.len() {
+        assert!(decode(&edit[..cut]).is_err());
+    }
+    for byte in 0..edit.len() {
+        let mut damaged = edit.clone();
+        damaged[byte] ^= 0x55;
+        assert!(decode(&damaged).is_err(), "byte {byte}");
+    }
+}
+
+#[test]
+fn a_spread_over_shards_is_refused() {
+    let fs = disk(1);
+    drop(open(&fs).unwrap());
+    let mut state = Manifest::inspect(&fs, Path::new(DIR)).unwrap();
+    state.init.spread = 2;
+    write_anew(&fs, Path::new(DIR), &state).unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains("`init` that this version understands"), "{error}");
+}
+
+#[test]
+fn a_long_manifest_is_written_anew_at_start() {
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    while manifest.len <= REWRITE_BYTES {
+        let blocks: Vec<BlockEntry> = (0..500).map(|n| block(manifest.state().next_block_id(n).0)).collect();
+        let remove_blocks = manifest.state().blocks.keys().map(|b| b.0).collect();
+        manifest.commit(&Edit { add_blocks: blocks, remove_blocks, ..Edit::default() }).unwrap();
+    }
+    let before = manifest.state().clone();
+    let mut again = open(&fs).unwrap();
+    assert_eq!(again.state(), &before);
+    assert!(again.len < REWRITE_BYTES / 4);
+    add(&mut again).unwrap();
+    assert_eq!(open(&fs).unwrap().state(), again.state());
+}
