@@ -9,7 +9,17 @@ fn init() -> Init {
 
 fn block(id: u64) -> BlockEntry {
     let (tier, window_ms) = ("raw".to_string(), 7_200_000);
-    BlockEntry { id, tier, level: 0, window_start: 0, window_ms, index_bytes: 1, chunks_bytes: 2, series: 3, samples: 4 }
+    BlockEntry {
+        id,
+        tier,
+        level: 0,
+        window_start: 0,
+        window_ms,
+        index_bytes: 1,
+        chunks_bytes: 2,
+        series: 3,
+        samples: 4,
+    }
 }
 
 fn disk(seed: u64) -> SimFs {

@@ -261,3 +261,115 @@ pub(super) fn read_metadata(mut bytes: &[u8]) -> Option<Vec<MetricMetadata>> {
     }
     Some(items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LabelSet, SeriesSlot};
+    use proptest::prelude::*;
+
+    fn index() -> HeadIndex {
+        let mut index = HeadIndex::default();
+        let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]).unwrap();
+        let row = index.row_of(&labels).unwrap();
+        index.insert(SeriesSlot(0), &row);
+        index
+    }
+
+    fn state() -> SeriesState {
+        SeriesState {
+            slot: 1,
+            generation: 2,
+            fingerprint: 3,
+            family: 4,
+            last_t: 5,
+            last_bits: 6,
+            tail: 7,
+            open: b"open".to_vec(),
+            late: vec![(TimestampMs(2), 1.0), (TimestampMs(4), -1.0)],
+        }
+    }
+
+    #[test]
+    fn golden_frame() {
+        let mut out = vec![];
+        put_frame(&mut out, FrameKind::Slice, 9, b"xy");
+        let head = b"\x02\0\0\0\x09\0\0\0\x02\0\0\0";
+        let mut want = head.to_vec();
+        want.extend_from_slice(&crc32c::crc32c(b"\x02\0\0\0\x09\0\0\0\x02\0\0\0xy").to_le_bytes());
+        want.extend_from_slice(b"xy");
+        assert_eq!(out, want);
+        assert_eq!(file_header(), *b"CRDLCKPT\x01\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn golden_symbols() {
+        let mut out = vec![];
+        put_symbols(&mut out, &index());
+        assert_eq!(out, b"\x02\x08__name__\x01\x02up\x03job\x01\x01x\x01\x02\x00\x01");
+        assert_eq!(read_symbols(&out).unwrap().names().count(), 2);
+    }
+
+    #[test]
+    fn golden_slice() {
+        let mut out = vec![];
+        put_slice_head(&mut out, 11, &(0..1024), 1);
+        put_series(&mut out, &state(), b"row");
+        let mut want = b"\x0b\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\x01\0\0\0".to_vec();
+        want.extend_from_slice(b"\x01\0\0\0\x02\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0");
+        want.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x03row\x04open\x02");
+        want.extend_from_slice(b"\x06\0\0\0\0\0\0\xf0\x3f\x02\0\0\0\0\0\0\xf0\xbf");
+        assert_eq!(out, want);
+        let mut slice = SliceReader::new(&out).unwrap();
+        assert_eq!((slice.lsn, slice.slots.clone(), slice.series()), (11, 0..1024, 1));
+        let (found, row) = slice.next().unwrap().unwrap();
+        assert_eq!(
+            (found.slot, found.open, found.late, row),
+            (1, b"open".to_vec(), state().late, &b"row"[..])
+        );
+        assert!(slice.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn metadata_round_trip() {
+        let item = MetricMetadata {
+            family: "m".into(),
+            kind: MetricKind::Gauge,
+            unit: "s".into(),
+            help: "text".into(),
+        };
+        let mut out = vec![];
+        put_metadata(&mut out, &item);
+        assert_eq!(out, b"\x01m\x02\x01s\x04text");
+        assert_eq!(read_metadata(&out).unwrap(), [item]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
+            let _ = take_frame(&mut &bytes[..]);
+            let _ = read_symbols(&bytes);
+            let _ = read_metadata(&bytes);
+            if let Some(mut slice) = SliceReader::new(&bytes) {
+                while let Ok(Some(_)) = slice.next() {}
+            }
+        }
+
+        #[test]
+        fn damaged_symbols_and_slices_do_not_panic(at: usize, flip in 1u8..) {
+            let mut symbols = vec![];
+            put_symbols(&mut symbols, &index());
+            let n = symbols.len();
+            symbols[at % n] ^= flip;
+            let _ = read_symbols(&symbols);
+            let mut slice = vec![];
+            put_slice_head(&mut slice, 11, &(0..1024), 1);
+            put_series(&mut slice, &state(), b"row");
+            let n = slice.len();
+            slice[at % n] ^= flip;
+            if let Some(mut slice) = SliceReader::new(&slice) {
+                while let Ok(Some(_)) = slice.next() {}
+            }
+        }
+    }
+}
