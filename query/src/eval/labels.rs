@@ -23,6 +23,11 @@ pub(crate) fn is_metadata(name: &str) -> bool {
     matches!(name, METRIC_NAME | "__type__" | "__unit__")
 }
 
+/// Whether the labels name a type or a unit, which go with the metric name.
+pub(crate) fn has_type_or_unit(labels: &LabelSet) -> bool {
+    labels.iter().take_while(|l| l.name <= "__unit__").any(|l| l.name != METRIC_NAME && is_metadata(l.name))
+}
+
 /// The labels without the metric name, type and unit: what remains when values have become something else.
 pub(crate) fn without_name(labels: &LabelSet) -> LabelSet {
     filtered(labels, |name| !is_metadata(name))

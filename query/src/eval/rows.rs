@@ -26,6 +26,12 @@ impl RowBuf {
         Self { values: vec![0.0; steps], mask: vec![0; steps.div_ceil(WORD)] }
     }
 
+    /// Takes on the values of `other`, which has as many steps.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.values.copy_from_slice(&other.values);
+        self.mask.copy_from_slice(&other.mask);
+    }
+
     /// Removes all values.
     pub(crate) fn clear(&mut self) {
         self.mask.fill(0);

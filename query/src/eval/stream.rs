@@ -1,6 +1,6 @@
 //! Consumers of rows: the same for series that stream from the source and for rows that are held.
 
-use super::labels::{grouped, is_metadata, without_name};
+use super::labels::{grouped, has_type_or_unit, is_metadata, without_name};
 use super::pipeline::Pipeline;
 use super::rows::{RowBuf, RowLabels, Rows};
 use super::{Evaluator, Grid};
@@ -14,6 +14,9 @@ use std::collections::HashMap;
 pub(crate) trait Series {
     /// Its labels, built now.
     fn labels(&mut self) -> Result<RowLabels, QueryError>;
+
+    /// Whether its metric name is to be dropped in the end, if it is not gone already.
+    fn drops_name(&self) -> bool;
 
     /// The number of its group: dense from 0 in order of first appearance, per consumer.
     fn group(&mut self, grouping: &Grouping) -> Result<u32, QueryError>;
@@ -102,15 +105,24 @@ impl<'q> Evaluator<'q> {
         let series = parts.iter().fold(0u64, |n, p| n.saturating_add(p.series_max()));
         let collected = self.pool.run(parts, series, |mut part| {
             let mut rows = self.rows(&pipeline.grid);
+            let mut typed = false;
             pipeline.run(self, &mut *part, |part, row| {
-                let mut series = PartSeries { part, drop_name: pipeline.drops_name, delayed: self.delayed };
-                rows.push(series.labels()?, row)
+                let mut labels = part.labels()?;
+                if pipeline.drops_name && !self.delayed {
+                    typed |= has_type_or_unit(&labels);
+                    labels = without_name(&labels);
+                }
+                rows.push(RowLabels { labels, drop_name: pipeline.drops_name }, row)
             })?;
-            Ok::<_, QueryError>(rows)
+            Ok::<_, QueryError>((rows, typed))
         })?;
         let mut all = self.rows(&pipeline.grid);
-        collected.into_iter().for_each(|rows| all.append(rows));
-        if !pipeline.drops_name || self.delayed {
+        let mut typed = false;
+        for (rows, t) in collected {
+            all.append(rows);
+            typed |= t;
+        }
+        if !typed && !self.may_collide(pipeline) {
             return Ok(all);
         }
         if pipeline.strict {
@@ -142,6 +154,10 @@ impl Series for PartSeries<'_> {
         Ok(RowLabels { labels, drop_name: self.drop_name })
     }
 
+    fn drops_name(&self) -> bool {
+        self.drop_name
+    }
+
     fn group(&mut self, grouping: &Grouping) -> Result<u32, QueryError> {
         Ok(self.part.group(grouping)?)
     }
@@ -157,6 +173,10 @@ struct HeldSeries<'a> {
 impl Series for HeldSeries<'_> {
     fn labels(&mut self) -> Result<RowLabels, QueryError> {
         Ok(self.rows.labels(self.at).clone())
+    }
+
+    fn drops_name(&self) -> bool {
+        self.rows.labels(self.at).drop_name
     }
 
     fn group(&mut self, grouping: &Grouping) -> Result<u32, QueryError> {

@@ -93,7 +93,7 @@ impl Sink for First<'_> {
         let steps = self.sizes.len();
         let group = group_of(series, self.grouping, &mut self.labels)?;
         self.counts.resize(self.labels.len() * steps, 0);
-        self.kept.clone_from(row);
+        self.kept.copy_from(row);
         take_first(&mut self.kept, &mut self.counts[group * steps..][..steps], self.sizes);
         if !self.kept.is_empty() {
             self.rows.push(series.labels()?, &self.kept)?;
@@ -115,7 +115,7 @@ impl Sink for Sampled<'_> {
         let labels = series.labels()?;
         let hash = labels.labels.fingerprint(HashSeed(0)).0 as u64;
         let share = hash as f64 / u64::MAX as f64;
-        self.kept.clone_from(row);
+        self.kept.copy_from(row);
         self.kept.filter_map(|step, v| takes(self.ratios[step], share).then_some(v));
         self.rows.push(labels, &self.kept)
     }

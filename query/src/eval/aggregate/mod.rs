@@ -144,7 +144,8 @@ impl<C: Cell> Sink for GroupCells<'_, C> {
     }
 }
 
-/// The group of a series; labels are built for the first of each group only.
+/// The group of a series; labels are built for the first of each group only. A group's name goes if that of any of
+/// its series does.
 fn group_of(
     series: &mut dyn Series,
     grouping: &Grouping,
@@ -152,9 +153,9 @@ fn group_of(
 ) -> Result<usize, QueryError> {
     let group = series.group(grouping)? as usize;
     if group == labels.len() {
-        let all = series.labels()?;
-        labels.push(RowLabels { labels: grouped(&all.labels, grouping), drop_name: all.drop_name });
+        labels.push(RowLabels { labels: grouped(&series.labels()?.labels, grouping), drop_name: false });
     }
+    labels[group].drop_name |= series.drops_name();
     Ok(group)
 }
 

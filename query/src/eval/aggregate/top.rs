@@ -134,13 +134,27 @@ impl Sink for Heaps<'_> {
             self.held.grow(steps)?;
             self.heaps.resize_with(begin + steps, BinaryHeap::new);
         }
+
         let mut own: Option<Arc<RowLabels>> = None;
+        // From step to step a tie is mostly with the same series: it is settled once.
+        let mut lost_to: *const RowLabels = std::ptr::null();
         for (step, v) in row.iter() {
             let heap = &mut self.heaps[begin + step];
             if heap.len() >= self.sizes[step] {
                 let Some(worst) = heap.peek() else { continue };
-                if by_value(v, worst.v, self.greatest).is_gt() {
+                let order = by_value(v, worst.v, self.greatest);
+                if order.is_gt() || order.is_eq() && Arc::as_ptr(&worst.labels) == lost_to {
                     continue;
+                }
+                if order.is_eq() {
+                    let labels = match &own {
+                        Some(labels) => labels,
+                        None => own.insert(Arc::new(series.labels()?)),
+                    };
+                    if labels.labels > worst.labels.labels {
+                        lost_to = Arc::as_ptr(&worst.labels);
+                        continue;
+                    }
                 }
             } else {
                 self.held.grow(1)?;

@@ -79,7 +79,24 @@ struct Join<'a> {
 #[derive(Clone, Copy)]
 struct Pair {
     many: Option<usize>,
-    one: Option<usize>,
+    one: One,
+}
+
+/// The "one" side of a pair.
+#[derive(Clone, Copy)]
+enum One {
+    /// Whichever row has a value; no label of it is wanted.
+    Any,
+    /// This row.
+    Row(usize),
+    /// None has a value.
+    Missing,
+}
+
+/// Sets `v` at every step at which `there` has nothing.
+fn fill_gaps(row: &mut RowBuf, v: Option<f64>, there: &RowBuf) {
+    row.fill(v.unwrap_or(f64::NAN));
+    row.filter_map(|step, v| (!there.has(step)).then_some(v));
 }
 
 /// Rows that are reused from pairing to pairing.
@@ -174,16 +191,18 @@ impl Join<'_> {
             }
             results[number].1.push(pair);
         };
-        for &many in &p.left {
-            for &one in &p.right {
-                add(Pair { many: Some(many), one: Some(one) });
+        for many in p.left.iter().map(|&i| Some(i)) {
+            if filled.include.is_empty() {
+                add(Pair { many, one: One::Any });
+            } else {
+                p.right.iter().for_each(|&i| add(Pair { many, one: One::Row(i) }));
             }
             if filled.fill_right.is_some() {
-                add(Pair { many: Some(many), one: None });
+                add(Pair { many, one: One::Missing });
             }
         }
         if filled.fill_left.is_some() {
-            p.right.iter().for_each(|&one| add(Pair { many: None, one: Some(one) }));
+            p.right.iter().for_each(|&i| add(Pair { many: None, one: One::Row(i) }));
         }
         results
     }
@@ -192,13 +211,11 @@ impl Join<'_> {
     /// `group_left` names from the "one" side. What is filled has the labels that were matched on.
     fn result_labels(&self, pair: Pair) -> LabelSet {
         let matching = self.call.matching;
-        let of =
-            |row: Option<usize>, rows: &Rows, partner: Option<usize>, partners: &Rows| match (row, partner) {
-                (Some(i), _) => rows.labels(i).labels.clone(),
-                (None, Some(j)) => grouped(&partners.labels(j).labels, self.signature),
-                (None, None) => LabelSet::empty(),
-            };
-        let many = of(pair.many, self.many, pair.one, self.one);
+        let many = match (pair.many, pair.one) {
+            (Some(i), _) => self.many.labels(i).labels.clone(),
+            (None, One::Row(i)) => grouped(&self.one.labels(i).labels, self.signature),
+            (None, _) => LabelSet::empty(),
+        };
         let keeps_name = self.call.op.is_comparison() && (self.eval.delayed || !self.call.return_bool);
         let one_to_one = matching.card == Cardinality::OneToOne;
         let named = |name: &str| matching.labels.iter().any(|l| l == name);
@@ -208,31 +225,27 @@ impl Join<'_> {
         if matching.include.is_empty() {
             return labels;
         }
-        let one = of(pair.one, self.one, pair.many, self.many);
+
+        let one = match (pair.one, pair.many) {
+            (One::Row(i), _) => self.one.labels(i).labels.clone(),
+            (_, Some(i)) => grouped(&self.many.labels(i).labels, self.signature),
+            (_, None) => LabelSet::empty(),
+        };
         with(&labels, matching.include.iter().map(|l| (l.as_str(), one.get(l).unwrap_or(""))))
     }
 
     /// Adds the results of one pair to the row at hand.
     fn compute(&self, pair: Pair, s: &mut Scratch) -> Result<(), QueryError> {
+        self.eval.watch.check()?;
         let matching = self.call.matching;
-        match (pair.many, pair.one) {
-            (Some(many), Some(one)) => {
-                self.many.load(many, &mut s.many);
-                self.one.load(one, &mut s.one);
-            }
-            (Some(many), None) => {
-                self.many.load(many, &mut s.many);
-                s.one.fill(matching.fill_right.unwrap_or(f64::NAN));
-                let any = &s.any_one;
-                s.one.filter_map(|step, v| (!any.has(step)).then_some(v));
-            }
-            (None, Some(one)) => {
-                self.one.load(one, &mut s.one);
-                s.many.fill(matching.fill_left.unwrap_or(f64::NAN));
-                let any = &s.any_many;
-                s.many.filter_map(|step, v| (!any.has(step)).then_some(v));
-            }
-            (None, None) => return Ok(()),
+        match pair.many {
+            Some(i) => self.many.load(i, &mut s.many),
+            None => fill_gaps(&mut s.many, matching.fill_left, &s.any_many),
+        }
+        match pair.one {
+            One::Any => s.one.copy_from(&s.any_one),
+            One::Row(i) => self.one.load(i, &mut s.one),
+            One::Missing => fill_gaps(&mut s.one, matching.fill_right, &s.any_one),
         }
         for (step, many) in s.many.iter() {
             let Some(one) = s.one.get(step) else { continue };

@@ -33,11 +33,12 @@ impl Evaluator<'_> {
             } else if let Op::VectorBinary { lhs, .. } = &self.plan.node(at).op {
                 links.push(Link::Vector(at));
                 at = *lhs;
+                // What remains may be a pipeline, which is cheaper than its operators one by one. Looked for here
+                // alone: below a per-value operation there is none where there was none above it.
+                if self.pipeline(at, grid)?.is_some() {
+                    break;
+                }
             } else {
-                break;
-            }
-            // What remains may be a pipeline, which is cheaper than its operators one by one.
-            if self.pipeline(at, grid)?.is_some() {
                 break;
             }
         }
