@@ -1,1 +1,3 @@
 //! Tests of whole paths through public APIs, and what they share.
+
+pub mod promqltest;

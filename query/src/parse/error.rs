@@ -29,7 +29,7 @@ impl ParseError {
 
     /// A window or step that is zero or negative.
     pub(super) fn not_positive(span: Span) -> Self {
-        Self::new(span, "duration must be greater than 0", "write a positive one, such as 5m")
+        Self::new(span, "duration must be greater than 0", "write 1ms or more, such as 5m")
     }
 
     /// A length beyond what a duration may have.

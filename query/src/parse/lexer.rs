@@ -86,7 +86,7 @@ pub(super) struct Lexer<'q> {
     parens: u32,
     in_braces: bool,
     bracket: Bracket,
-    /// Whether any bracket held a number yet: until then the reference points behind a colon that comes too early.
+    /// Whether any bracket held a number or function yet: until then the reference points behind a colon that comes too early.
     length_seen: bool,
 }
 
@@ -186,8 +186,7 @@ impl<'q> Lexer<'q> {
 
     fn in_bracket(&mut self, start: usize) -> Result<Token, Fault> {
         let Some(c) = self.peek() else { return self.end() };
-        let opened = self.bracket == Bracket::Opened;
-        if opened {
+        if self.bracket == Bracket::Opened {
             self.bracket = Bracket::Begun;
         }
         match c {
@@ -201,7 +200,7 @@ impl<'q> Lexer<'q> {
             }
             b':' => {
                 self.at += 1;
-                match opened && !self.length_seen {
+                match !self.length_seen {
                     true => Err(self.fault(
                         self.at,
                         "unexpected colon before duration in duration expression",
@@ -226,6 +225,7 @@ impl<'q> Lexer<'q> {
             Some(Token::Keyword(k @ (Keyword::Step | Keyword::Range | Keyword::MaxOf | Keyword::MinOf))) => k,
             _ => return Err(self.unexpected_character(start, " in duration expression")),
         };
+        self.length_seen = true;
         Ok(Token::Keyword(keyword))
     }
 

@@ -86,8 +86,7 @@ impl Cursor<'_> {
                 _ => break,
             }
         }
-        if let Some(outer) = minuses.first_mut() {
-            outer.start = first.start;
+        if !minuses.is_empty() {
             pending.extend(minuses.into_iter().map(|span| Pending::Sign(Sign::Minus, span)));
         } else if plus.is_some() {
             pending.push(Pending::Sign(Sign::Plus, first));
