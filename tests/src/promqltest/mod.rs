@@ -2,8 +2,8 @@
 //! `.test` files.
 //!
 //! A script is read by [`script`], its series and points by [`series`]; [`run()`] loads the data into whatever source
-//! the caller makes of it, asks an engine, and compares. What this version does not have (native histograms, start
-//! timestamps) is recognised and counted, not judged.
+//! the caller makes of it, asks an engine, and compares. What this version does not have ([`Missing`]) is recognised and
+//! counted, not judged.
 
 pub mod compare;
 pub mod memory;

@@ -9,6 +9,20 @@ pub enum Missing {
     NativeHistograms,
     /// Start timestamps.
     StartTimestamps,
+    /// `anchored` and `smoothed`.
+    ExtendedRanges,
+    /// The function `info`.
+    InfoFunction,
+}
+
+impl Missing {
+    /// Everything that may be missing, with its name in reports.
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::NativeHistograms, "native histograms"),
+        (Self::StartTimestamps, "start timestamps"),
+        (Self::ExtendedRanges, "anchored or smoothed"),
+        (Self::InfoFunction, "info()"),
+    ];
 }
 
 /// The verdict on one query.
@@ -72,13 +86,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:5} passed {:5} failed; not in this version: {:4} native histograms {:4} start timestamps",
-            self.passed(),
-            self.failed(),
-            self.skipped(Missing::NativeHistograms),
-            self.skipped(Missing::StartTimestamps)
-        )
+        write!(f, "{:5} passed {:5} failed", self.passed(), self.failed())?;
+        for (missing, name) in Missing::ALL {
+            if self.skipped(missing) > 0 {
+                write!(f, "  {} not judged: {name}", self.skipped(missing))?;
+            }
+        }
+        Ok(())
     }
 }

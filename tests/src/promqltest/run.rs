@@ -145,3 +145,72 @@ fn failure(eval: &Eval, found: &str) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promqltest::memory::MemorySource;
+    use crate::promqltest::report::Missing;
+    use cardinal_query::EngineOptions;
+
+    /// The verdicts on a script's queries: `p`assed, `f`ailed or `s`kipped.
+    fn verdicts(script: &str) -> String {
+        let engine = Engine::new(EngineOptions::default());
+        let report = run(script, &engine, &mut |series| Box::new(MemorySource::new(series.to_vec(), 2)));
+        let letter = |o: &Outcome| match o.verdict {
+            Verdict::Passed => 'p',
+            Verdict::Failed(_) => 'f',
+            Verdict::Skipped(_) => 's',
+        };
+        report.expect(script).outcomes.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn wrong_answers_fail() {
+        let check = |expectations: &str, expected: &str| {
+            let script =
+                format!("load 1m\n  up{{job=\"a\"}} 1 2 3\n  up{{job=\"b\"}} 4 5 6\n\n{expectations}\n");
+            assert_eq!(verdicts(&script), expected, "{expectations}");
+        };
+        check("eval instant at 1m sum(up)\n {} 7", "p");
+        check("eval instant at 1m sum(up)\n {} 8", "f");
+        check("eval instant at 1m sum(up)", "f");
+        check("eval instant at 1m sum(up)\n {} 7\n {job=\"a\"} 1", "f");
+        check("eval instant at 1m up > 9", "p");
+        check("eval instant at 1m count(up) + 1\n 3", "f");
+        check("eval instant at 1m 1 + 2\n 3", "p");
+        check("eval instant at 1m \"x\"\n expect string \"y\"", "f");
+        check("eval instant at 1m sort_desc(up)\n expect ordered\n up{job=\"b\"} 5\n up{job=\"a\"} 2", "p");
+        check("eval instant at 1m sort(up)\n expect ordered\n up{job=\"b\"} 5\n up{job=\"a\"} 2", "f");
+        check("eval range from 0 to 2m step 1m up{job=\"a\"}\n up{job=\"a\"} 1 2 3", "p");
+        check("eval range from 0 to 2m step 1m up{job=\"a\"}\n up{job=\"a\"} 1 _ 3", "f");
+        check("eval range from 0 to 2m step 1m up{job=\"a\"}\n up{job=\"a\"} 1 2 3 4", "f");
+        check("eval instant at 1m up +\n expect fail", "p");
+        check("eval instant at 1m sum(up)\n expect fail\n", "f");
+        check("eval instant at 1m up * on () up\n expect fail msg: nonsense", "f");
+        check("eval instant at 1m sum(up)\n expect warn\n {} 7", "f");
+        check("eval instant at 1m rate(up{job=\"a\"}[2m])\n expect no_info\n {job=\"a\"} 0.0166666", "f");
+        check("eval instant at 1m avg(up)\n {} 3.5\n\nclear\neval instant at 1m up", "pp");
+    }
+
+    #[test]
+    fn what_is_missing_is_not_judged() {
+        let check = |query: &str, expected: &str| {
+            let script = format!(
+                "load_with_nhcb 1m\n  h_bucket{{le=\"1\"}} 1 2\n  h_count 1 2\n  n {{{{sum:1}}}}\n\neval instant at 1m {query}\n"
+            );
+            assert_eq!(verdicts(&script), expected, "{query}");
+        };
+        check("sum(h)", "s");
+        check("sum(n)", "s");
+        check("sum(other)", "p");
+        check("sum(h_count) - 2\n {} 0", "p");
+        check("sum(h_count)\n {} {{sum:1}}", "s");
+        let report = run(
+            "load 1m\n x@st 0\n x 1\n\neval instant at 0 x\n x 1\n",
+            &Engine::new(EngineOptions::default()),
+            &mut |series| Box::new(MemorySource::new(series.to_vec(), 1)),
+        );
+        assert_eq!(report.map(|r| r.skipped(Missing::StartTimestamps)), Ok(1));
+    }
+}

@@ -5,7 +5,7 @@ use super::report::Missing;
 use super::script::{Eval, Expected, Load};
 use super::series::Point;
 use cardinal_query::parse::ast::{self, MatchOp};
-use cardinal_query::parse::{Expr, Features, parse};
+use cardinal_query::parse::{Expr, Features, FunctionId, parse};
 use cardinal_storage::index;
 use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME};
 
@@ -43,10 +43,11 @@ impl Needs {
         if matches!(&eval.expected, Expected::Series(list) if histogram(list)) {
             return Some(Missing::NativeHistograms);
         }
-        let mut selectors = Vec::new();
-        selectors_of(&parse(&eval.query, &Features::default()).ok()?, &mut selectors);
-        let selected = |labels: &LabelSet| selectors.iter().any(|m| accepts(m, labels));
-        self.series.iter().find(|(labels, _)| selected(labels)).map(|(_, missing)| *missing)
+        let mut parts = Parts::default();
+        parts.read(&parse(&eval.query, &Features::default()).ok()?);
+        let selected = |labels: &LabelSet| parts.selectors.iter().any(|m| accepts(m, labels));
+        let series = self.series.iter().find(|(labels, _)| selected(labels)).map(|(_, missing)| *missing);
+        series.or(parts.missing)
     }
 }
 
@@ -60,24 +61,48 @@ fn histogram_base(labels: &LabelSet) -> Option<LabelSet> {
     builder.build().ok()
 }
 
-/// The conditions of every selector in `expr`.
-fn selectors_of(expr: &Expr, out: &mut Vec<Vec<index::Matcher>>) {
-    match expr {
-        Expr::Number(_) | Expr::String(_) => {}
-        Expr::Vector(v) => out.extend(conditions(v)),
-        Expr::Matrix(m) => out.extend(conditions(&m.selector)),
-        Expr::Subquery(s) => selectors_of(&s.expr, out),
-        Expr::Call(c) => c.args.iter().for_each(|arg| selectors_of(arg, out)),
-        Expr::Aggregate(a) => {
-            selectors_of(&a.expr, out);
-            a.param.iter().for_each(|p| selectors_of(p, out));
+/// What matters here of an expression.
+#[derive(Default)]
+struct Parts {
+    /// The conditions of every selector.
+    selectors: Vec<Vec<index::Matcher>>,
+    /// A part of the language that the engine does not evaluate.
+    missing: Option<Missing>,
+}
+
+impl Parts {
+    fn read(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Number(_) | Expr::String(_) => {}
+            Expr::Vector(v) => self.selector(v),
+            Expr::Matrix(m) => self.selector(&m.selector),
+            Expr::Subquery(s) => self.read(&s.expr),
+            Expr::Call(c) => {
+                match c.function.id {
+                    FunctionId::Info => self.missing = Some(Missing::InfoFunction),
+                    FunctionId::StartTimestamp => self.missing = Some(Missing::StartTimestamps),
+                    _ => {}
+                }
+                c.args.iter().for_each(|arg| self.read(arg));
+            }
+            Expr::Aggregate(a) => {
+                self.read(&a.expr);
+                a.param.iter().for_each(|p| self.read(p));
+            }
+            Expr::Binary(b) => {
+                self.read(&b.lhs);
+                self.read(&b.rhs);
+            }
+            Expr::Unary(u) => self.read(&u.expr),
+            Expr::Paren(p) => self.read(&p.expr),
         }
-        Expr::Binary(b) => {
-            selectors_of(&b.lhs, out);
-            selectors_of(&b.rhs, out);
+    }
+
+    fn selector(&mut self, selector: &ast::VectorSelector) {
+        self.selectors.extend(conditions(selector));
+        if selector.edges.is_some() {
+            self.missing = Some(Missing::ExtendedRanges);
         }
-        Expr::Unary(u) => selectors_of(&u.expr, out),
-        Expr::Paren(p) => selectors_of(&p.expr, out),
     }
 }
 
