@@ -25,6 +25,9 @@ impl Default for LabelLimits {
     }
 }
 
+/// What a label of a canonical section takes at least: six bytes of encoding, a name and a value.
+const LABEL_BYTES_MIN: usize = 8;
+
 /// Validates labels and brings them into their canonical form.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Resolver {
@@ -78,12 +81,10 @@ impl Resolve for Resolver {
 impl Resolver {
     fn labels(&self, section: &[u8]) -> Result<LabelSet, LabelFault> {
         let labels = match LabelSet::from_section(section) {
+            Ok(labels) if self.is_within_limits(section.len()) => labels,
             Ok(labels) => {
-                let mut count = 0;
-                for label in labels.iter() {
-                    count += 1;
-                    self.check_size(count, label.name, label.value)?;
-                }
+                let sizes = labels.iter().enumerate();
+                sizes.map(|(i, l)| self.check_size(i + 1, l.name, l.value)).collect::<Result<(), _>>()?;
                 labels
             }
             Err(_) => self.canonical(section)?,
@@ -92,6 +93,13 @@ impl Resolver {
             return Err(LabelFault::NoMetricName);
         }
         Ok(labels)
+    }
+
+    /// Whether a canonical section is too short to exceed any limit, as most are: then no label need be measured.
+    fn is_within_limits(&self, section_len: usize) -> bool {
+        let LabelLimits { names_max, name_bytes_max, value_bytes_max } = self.limits;
+        let names_bytes_min = names_max.saturating_mul(LABEL_BYTES_MIN);
+        section_len <= name_bytes_max.min(value_bytes_max).min(names_bytes_min)
     }
 
     /// Sorts, drops empty values, and checks what a canonical section cannot have wrong.
