@@ -83,8 +83,8 @@ impl Resolver {
         let labels = match LabelSet::from_section(section) {
             Ok(labels) if self.is_within_limits(section.len()) => labels,
             Ok(labels) => {
-                let sizes = labels.iter().enumerate();
-                sizes.map(|(i, l)| self.check_size(i + 1, l.name, l.value)).collect::<Result<(), _>>()?;
+                let mut counted = labels.iter().enumerate();
+                counted.try_for_each(|(i, l)| self.check_size(i + 1, l.name, l.value))?;
                 labels
             }
             Err(_) => self.canonical(section)?,
