@@ -83,8 +83,9 @@ impl Resolver {
         let labels = match LabelSet::from_section(section) {
             Ok(labels) if self.is_within_limits(section.len()) => labels,
             Ok(labels) => {
-                let mut counted = labels.iter().enumerate();
-                counted.try_for_each(|(i, l)| self.check_size(i + 1, l.name, l.value))?;
+                for (i, label) in labels.iter().enumerate() {
+                    self.check_size(i + 1, label.name, label.value)?;
+                }
                 labels
             }
             Err(_) => self.canonical(section)?,
