@@ -1,6 +1,6 @@
 //! The engine: from a query's text to its result, within bounds.
 
-use crate::eval::{Budget, Counters, Evaluator, Grid, Notes, Pool, Rows, Watch, drop_names};
+use crate::eval::{Budget, Counters, Evaluator, Grid, Held, Notes, Pool, Rows, Watch, drop_names};
 use crate::parse::{Features, ParseLimits, ValueType, parse_within};
 use crate::plan::{Op, Plan, QuerySpan, lower};
 use crate::source::Source;
@@ -107,13 +107,15 @@ impl Engine {
         let plan = self.plan(query, span, range)?;
         let limits = &self.options.limits;
         let timeout = options.timeout.map_or(limits.timeout, |t| t.min(limits.timeout));
+        let budget = Budget::new(limits.samples_max);
         let evaluator = Evaluator {
             plan: &plan,
             query,
             source,
             lookback: options.lookback.unwrap_or(limits.lookback),
             delayed: self.options.delayed_name_removal,
-            budget: Budget::new(limits.samples_max),
+            kept: Mutex::new(Held::none(&budget)),
+            budget,
             watch: Watch::new(began.checked_add(timeout), options.cancel.clone()),
             pool: &self.pool,
             notes: Mutex::new(Notes::default()),

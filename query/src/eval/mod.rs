@@ -29,7 +29,7 @@ mod subquery;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use budget::{Budget, Watch};
+pub(crate) use budget::{Budget, Held, Watch};
 pub(crate) use grid::Grid;
 pub(crate) use merge::drop_names;
 pub(crate) use notes::Notes;
@@ -61,6 +61,8 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) pool: &'q Pool,
     pub(crate) notes: Mutex<Notes>,
     pub(crate) counters: Counters,
+    /// What parameters hold.
+    pub(crate) kept: Mutex<Held>,
 }
 
 /// What was read; counted by all workers.
@@ -97,6 +99,12 @@ impl Evaluator<'_> {
             values.iter_mut().zip(right).for_each(|(l, r)| *l = scalar_binary(op, *l, r));
         }
         Ok(values)
+    }
+
+    /// The value of a scalar that stays until the query ends; its values count as held until then.
+    pub(crate) fn kept_scalar(&self, id: NodeId, grid: &Grid) -> Result<Vec<f64>, QueryError> {
+        self.kept.lock().expect("no worker panics while it counts").grow(grid.count)?;
+        self.scalar(id, grid)
     }
 
     fn scalar_leaf(&self, id: NodeId, grid: &Grid) -> Result<Vec<f64>, QueryError> {

@@ -121,18 +121,18 @@ impl<'q> Evaluator<'q> {
 
     /// The per-value operation `id` with its scalars evaluated.
     pub(crate) fn map(&self, id: NodeId, grid: &Grid) -> Result<Map, QueryError> {
-        let scalar = |id: &Option<NodeId>| id.map(|id| self.scalar(id, grid)).transpose();
+        let scalar = |id: &Option<NodeId>| id.map(|id| self.kept_scalar(id, grid)).transpose();
         Ok(match &self.plan.node(id).op {
             Op::Map { map: MapOp::Math(f), .. } => Map::Math(*f),
             Op::Map { map: MapOp::Negate, .. } => Map::Negate,
             Op::Map { map: MapOp::EvaluationTime, .. } => Map::EvaluationTime(*grid),
-            Op::Map { map: MapOp::Round(unit), .. } => Map::Round(self.scalar(*unit, grid)?),
+            Op::Map { map: MapOp::Round(unit), .. } => Map::Round(self.kept_scalar(*unit, grid)?),
             Op::Map { map: MapOp::Clamp { low, high }, .. } => {
                 Map::Clamp { low: scalar(low)?, high: scalar(high)? }
             }
             Op::VectorScalar { op, lhs, rhs, scalar_left, return_bool } => Map::Scalar {
                 op: *op,
-                scalar: self.scalar(if *scalar_left { *lhs } else { *rhs }, grid)?,
+                scalar: self.kept_scalar(if *scalar_left { *lhs } else { *rhs }, grid)?,
                 scalar_left: *scalar_left,
                 return_bool: *return_bool,
             },
@@ -155,7 +155,8 @@ impl<'q> Evaluator<'q> {
                 let Some((mut pipeline, spec, inner)) = self.windows_stage(windows, grid)? else {
                     return Ok(None);
                 };
-                let params = params.iter().map(|p| self.scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
+                let params =
+                    params.iter().map(|p| self.kept_scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
                 self.check_params(*function, &params, *argument)?;
                 let named = !pipeline.drops_name || self.delayed;
                 let counter = (function.wants_counter() && named).then_some(*argument);

@@ -6,6 +6,7 @@ use super::rows::{RowBuf, Rows};
 use super::{Evaluator, Grid};
 use crate::QueryError;
 use crate::eval::labels::without_name;
+use crate::parse::Span;
 use crate::plan::{NodeId, Op, Windows};
 
 impl<'q> Evaluator<'q> {
@@ -42,19 +43,12 @@ impl<'q> Evaluator<'q> {
         let Op::Range { function, windows, params, argument } = &self.plan.node(id).op else {
             unreachable!("only range functions come here")
         };
-        let params = params.iter().map(|p| self.scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
+        let params = params.iter().map(|p| self.kept_scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
         self.check_params(*function, &params, *argument)?;
         let (spec, inner, rows) = self.subquery(windows, grid)?;
-        let out =
-            self.call_over_rows(RangeCall { function: *function, spec, params: &params }, &inner, &rows)?;
-        if function.wants_counter() {
-            for i in 0..rows.len() {
-                let name = rows.labels(i).labels.metric_name();
-                if !is_counter_name(name) {
-                    self.note(|n| n.possible_non_counter(name, *argument));
-                }
-            }
-        }
+        let call = RangeCall { function: *function, spec, params: &params };
+        let counter = function.wants_counter().then_some(*argument);
+        let out = self.call_over_rows(call, counter, &inner, &rows)?;
         if !self.delayed && !function.keeps_name() {
             self.refuse_equal_labels(&out)?;
         }
@@ -64,10 +58,19 @@ impl<'q> Evaluator<'q> {
     /// Which rows of a subquery have values in which windows.
     pub(crate) fn presence_rows(&self, windows: &Windows, grid: &Grid) -> Result<Rows, QueryError> {
         let (spec, inner, rows) = self.subquery(windows, grid)?;
-        self.call_over_rows(RangeCall { function: RangeFunction::Present, spec, params: &[] }, &inner, &rows)
+
+        let call = RangeCall { function: RangeFunction::Present, spec, params: &[] };
+        self.call_over_rows(call, None, &inner, &rows)
     }
 
-    fn call_over_rows(&self, call: RangeCall<'_>, inner: &Grid, rows: &Rows) -> Result<Rows, QueryError> {
+    /// Applies a function to each row. `counter`: where the query says so of what should be counters.
+    fn call_over_rows(
+        &self,
+        call: RangeCall<'_>,
+        counter: Option<Span>,
+        inner: &Grid,
+        rows: &Rows,
+    ) -> Result<Rows, QueryError> {
         let mut out = Rows::new(call.spec.grid.count, &self.budget);
         let mut row = RowBuf::new(call.spec.grid.count);
         let mut scratch = RangeScratch::default();
@@ -81,7 +84,15 @@ impl<'q> Evaluator<'q> {
                 v.push(value);
             }
             call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
+
+            if row.is_empty() {
+                continue;
+            }
             let mut labels = rows.labels(i).clone();
+            let name = labels.labels.metric_name();
+            if let Some(span) = counter.filter(|_| !is_counter_name(name)) {
+                self.note(|n| n.possible_non_counter(name, span));
+            }
             if !call.function.keeps_name() {
                 labels.drop_name = true;
             }

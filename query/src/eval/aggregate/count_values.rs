@@ -31,26 +31,25 @@ impl<'q> Evaluator<'q> {
             held: Held::none(&self.budget),
         };
         let parts = self.drain(job.input, make)?;
-        let mut rows: Vec<(LabelSet, RowBuf)> = Vec::new();
-        let mut row_of: HashMap<LabelSet, usize> = HashMap::new();
-        for part in parts {
-            for ((group, bits), steps) in part.counts {
-                let value = plain(f64::from_bits(bits));
+
+        let mut points: HashMap<LabelSet, Vec<(usize, u64)>> = HashMap::new();
+        for part in &parts {
+            for ((group, bits), steps) in &part.counts {
+                let value = plain(f64::from_bits(*bits));
                 let change = labelled.then_some((label, value.as_str()));
-                let labels = with(&part.groups[group], change);
-                let at = *row_of.entry(labels.clone()).or_insert(rows.len());
-                if at == rows.len() {
-                    rows.push((labels, RowBuf::new(job.grid.count)));
-                }
-                let row = &mut rows[at].1;
-                for (step, count) in steps {
-                    row.set(step, row.get(step).unwrap_or(0.0) + count as f64);
-                }
+                let labels = with(&part.groups[*group], change);
+                points.entry(labels).or_default().extend(steps.iter().map(|(step, count)| (*step, *count)));
             }
         }
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut points: Vec<_> = points.into_iter().collect();
+        points.sort_by(|a, b| a.0.cmp(&b.0));
         let mut out = self.rows(job.grid);
-        for (labels, row) in rows {
+        let mut row = RowBuf::new(job.grid.count);
+        for (labels, points) in points {
+            row.clear();
+            for (step, count) in points {
+                row.set(step, row.get(step).unwrap_or(0.0) + count as f64);
+            }
             out.push(RowLabels { labels, drop_name: false }, &row)?;
         }
         Ok(out)

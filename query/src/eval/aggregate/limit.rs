@@ -3,6 +3,7 @@
 use super::{Job, extent, group_of};
 use crate::QueryError;
 use crate::eval::Evaluator;
+use crate::eval::budget::Held;
 use crate::eval::rows::{RowBuf, RowLabels, Rows};
 use crate::eval::stream::{Series, Sink};
 use crate::parse::Span;
@@ -19,8 +20,10 @@ impl<'q> Evaluator<'q> {
             sizes: &sizes,
             labels: Vec::new(),
             counts: Vec::new(),
+
             groups: Vec::new(),
             rows: self.rows(job.grid),
+            held: Held::none(&self.budget),
             kept: RowBuf::new(sizes.len()),
         })?;
         // Each part has kept as many as may be wanted; of all of them, the first are.
@@ -84,7 +87,9 @@ struct First<'a> {
     counts: Vec<usize>,
     /// The group of each row.
     groups: Vec<usize>,
+
     rows: Rows,
+    held: Held,
     kept: RowBuf,
 }
 
@@ -92,7 +97,11 @@ impl Sink for First<'_> {
     fn take(&mut self, series: &mut dyn Series, row: &RowBuf) -> Result<(), QueryError> {
         let steps = self.sizes.len();
         let group = group_of(series, self.grouping, &mut self.labels)?;
-        self.counts.resize(self.labels.len() * steps, 0);
+
+        if self.counts.len() < self.labels.len() * steps {
+            self.held.grow(steps)?;
+            self.counts.resize(self.labels.len() * steps, 0);
+        }
         self.kept.copy_from(row);
         take_first(&mut self.kept, &mut self.counts[group * steps..][..steps], self.sizes);
         if !self.kept.is_empty() {

@@ -26,7 +26,7 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn aggregate(&self, a: &AggregateNode, grid: &Grid) -> Result<Rows, QueryError> {
         use AggregateOp as A;
         let (param, span) = match &a.param {
-            Param::Scalar(id, span) => (self.scalar(*id, grid)?, *span),
+            Param::Scalar(id, span) => (self.kept_scalar(*id, grid)?, *span),
             Param::Label(_) | Param::None => (Vec::new(), Span::default()),
         };
         let input = self.input(a.vector, grid)?;

@@ -52,11 +52,11 @@ fn extrapolate(w: Samples<'_>, change: f64, spec: &WindowSpec, step: usize, kind
     let (first, last) = (w.t[0], w.t[w.len() - 1]);
     let until = spec.until(step);
     let after = until - spec.range;
-    let sampled = secs(last - first);
+    let sampled = secs(last.saturating_sub(first));
     let distance = sampled / (w.len() - 1) as f64;
     let threshold = distance * 1.1;
 
-    let mut to_start = secs(first - after.0);
+    let mut to_start = secs(first.saturating_sub(after.0));
     if to_start >= threshold {
         to_start = distance / 2.0;
     }
@@ -66,7 +66,7 @@ fn extrapolate(w: Samples<'_>, change: f64, spec: &WindowSpec, step: usize, kind
             to_start = to_zero;
         }
     }
-    let mut to_end = secs(until.0 - last);
+    let mut to_end = secs(until.0.saturating_sub(last));
     if to_end >= threshold {
         to_end = distance / 2.0;
     }
@@ -85,5 +85,5 @@ pub(super) fn instant(w: Samples<'_>, rate: bool) -> Option<f64> {
     }
     let (a, b) = (w.v[n - 2], w.v[n - 1]);
     let change = if rate && b < a { b } else { b - a };
-    Some(if rate { change / ((w.t[n - 1] - w.t[n - 2]) as f64 / 1000.0) } else { change })
+    Some(if rate { change / (w.t[n - 1].saturating_sub(w.t[n - 2]) as f64 / 1000.0) } else { change })
 }
