@@ -3,12 +3,10 @@
 
 use cardinal_query::source::Source;
 use cardinal_query::{Engine, EngineOptions};
+use cardinal_tests::promqltest::database::stored;
 use cardinal_tests::promqltest::memory::{LoadedSeries, MemorySource};
 use cardinal_tests::promqltest::{Report, run};
 use std::path::{Path, PathBuf};
-
-/// Queries whose answers are known to differ, by script and line.
-const KNOWN: &[(&str, usize)] = &[("name_label_dropping.test", 119)];
 
 /// The folder of the scripts, if it is there.
 fn scripts() -> Option<PathBuf> {
@@ -24,8 +22,10 @@ fn scripts() -> Option<PathBuf> {
     None
 }
 
-/// What the queries read.
-fn source(series: &[LoadedSeries]) -> Box<dyn Source> {
+/// Makes what the queries read.
+type MakeSource = fn(&[LoadedSeries]) -> Box<dyn Source>;
+
+fn in_memory(series: &[LoadedSeries]) -> Box<dyn Source> {
     Box::new(MemorySource::new(series.to_vec(), 3))
 }
 
@@ -34,16 +34,25 @@ fn engine() -> Engine {
     Engine::new(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() })
 }
 
-fn report(path: &Path, engine: &Engine) -> Report {
+fn report(path: &Path, engine: &Engine, mut make_source: MakeSource) -> Report {
     let script = std::fs::read_to_string(path).expect("a script");
-    match run(&script, engine, &mut source) {
+    match run(&script, engine, &mut make_source) {
         Ok(report) => report,
         Err(error) => panic!("{}: {error}", path.display()),
     }
 }
 
 #[test]
-fn scripts_of_the_reference() {
+fn scripts_over_series_in_memory() {
+    run_all(in_memory);
+}
+
+#[test]
+fn scripts_over_a_database() {
+    run_all(stored);
+}
+
+fn run_all(make_source: MakeSource) {
     let Some(folder) = scripts() else { return };
     let engine = engine();
     let entries = std::fs::read_dir(folder).expect("the folder");
@@ -53,10 +62,9 @@ fn scripts_of_the_reference() {
     let mut all = Report::default();
     let mut failures = String::new();
     for path in paths {
-        let mut report = report(&path, &engine);
+        let report = report(&path, &engine, make_source);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         eprintln!("{name:26} {report}");
-        report.outcomes.retain(|o| !KNOWN.contains(&(&*name, o.line)));
         if report.failed() > 0 {
             failures.push_str(&format!("{name}\n{}", report.failures()));
         }

@@ -6,6 +6,7 @@
 //! counted, not judged.
 
 pub mod compare;
+pub mod database;
 pub mod memory;
 mod pin;
 mod report;

@@ -1,0 +1,116 @@
+//! A source over a database on a simulated disk: what was loaded lies partly in blocks, partly in the head, and some
+//! of it came late.
+
+use super::memory::LoadedSeries;
+use cardinal_query::source::{Part, Source, SourceError};
+use cardinal_storage::database::{AppendRow, Database, DatabaseOptions, RefusalClass, Refused, Resolve};
+use cardinal_storage::index::Matcher;
+use cardinal_storage::io::{ManualClock, SimFs};
+use cardinal_storage::model::{
+    Fingerprint, LabelSet, Sample, ShardCount, TimeRange, TimestampMs, shard_of_account, shard_of_fingerprint,
+};
+use cardinal_storage::read::View;
+use std::sync::Arc;
+
+/// Takes sections as they are: scripts' labels are canonical already.
+struct Canonical;
+
+impl Resolve for Canonical {
+    fn resolve(&self, section: &[u8]) -> Result<LabelSet, Refused> {
+        LabelSet::from_section(section)
+            .map_err(|e| Refused { class: RefusalClass::InvalidLabels, message: e.to_string() })
+    }
+}
+
+/// A view of a database that lives as long as the view.
+struct Stored {
+    view: View,
+    _database: Arc<Database>,
+}
+
+/// A database with `series`: of the older half of each series' samples some are in blocks and some came late into the
+/// head, the newer half is in the head.
+///
+/// # Panics
+///
+/// Where the database refuses what a script loads, which it must not.
+pub fn stored(series: &[LoadedSeries]) -> Box<dyn Source> {
+    let database = Database::open(DatabaseOptions {
+        fs: Arc::new(SimFs::new(1)),
+        clock: Arc::new(ManualClock::new(TimestampMs(0))),
+        background: false,
+        shards: ShardCount::new(4).expect("4 is a shard count"),
+        wal_segment_bytes: 64 << 10,
+        ..DatabaseOptions::new("/data")
+    })
+    .expect("an empty disk opens");
+    let older = |s: &LoadedSeries, i: usize| i < s.t.len() / 2;
+    let late = |s: &LoadedSeries, i: usize| older(s, i) && i % 3 == 1;
+    append(&database, series, |s, i| older(s, i) && !late(s, i));
+    database.flush().expect("the simulated disk does not fail");
+    append(&database, series, |s, i| !older(s, i));
+    append(&database, series, late);
+    Box::new(Stored { view: database.view(), _database: database })
+}
+
+/// Appends the samples that `wanted` picks by series and index.
+fn append(database: &Database, series: &[LoadedSeries], wanted: impl Fn(&LoadedSeries, usize) -> bool) {
+    let (mut rows, mut samples) = (Vec::new(), Vec::new());
+    for s in series {
+        let first = samples.len() as u32;
+        let sample = |i: usize| Sample { t: TimestampMs(s.t[i]), v: s.v[i] };
+        samples.extend((0..s.t.len()).filter(|&i| wanted(s, i)).map(sample));
+        let wire = Fingerprint::of_section(s.labels.section(), database.seed());
+        let shard = match s.labels.get(database.account_label()) {
+            Some(account) => shard_of_account(account.as_bytes(), database.shards()),
+            None => shard_of_fingerprint(wire, database.shards()),
+        };
+        rows.push(AppendRow {
+            wire,
+            section: s.labels.section(),
+            shard,
+            samples: first..samples.len() as u32,
+        });
+    }
+    let appended = database.append(&rows, &samples, &Canonical).expect("the log takes it");
+    assert_eq!(appended.written, samples.len() as u64, "{:?}", appended.refused);
+    appended.ticket.wait().expect("the simulated disk does not fail");
+}
+
+impl Source for Stored {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError> {
+        Source::select(&self.view, matchers, range)
+    }
+
+    fn label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, SourceError> {
+        Source::label_names(&self.view, selectors, range, limit)
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, SourceError> {
+        Source::label_values(&self.view, name, selectors, range, limit)
+    }
+
+    fn series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: Option<usize>,
+    ) -> Result<Vec<LabelSet>, SourceError> {
+        Source::series(&self.view, selectors, range, limit)
+    }
+}
