@@ -1,13 +1,25 @@
 //! Looking at a data directory without touching it: beside a running server, or after one.
+//!
+//! [`inspect`] reads what there is, [`inspect_view`] what a restart would find. Loading a head tidies up behind itself; here it does so
+//! on an [`Untouched`] disk.
 
-use super::manifest::{Manifest, ManifestError};
-use super::open::{CHECKPOINT_DIR, HEAD_DIR, WAL_DIR, open_block};
+mod untouched;
+
+use super::manifest::{Manifest, ManifestError, State};
+use super::open::{CHECKPOINT_DIR, HEAD_DIR, WAL_DIR, head_options, load_head, open_block};
+use super::replay::Mending;
 use crate::block::Block;
-use crate::head::checkpoint;
+use crate::head::cuts::CutPositions;
+use crate::head::log::{HeadLog, HeadPos};
+use crate::head::{Head, HeadLogError, checkpoint};
 use crate::io::{Fs, OpenMode};
-use crate::model::{BlockId, Window};
+use crate::model::{BlockId, ShardCount, Window};
+use crate::read::{View, ViewState};
 use crate::wal;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use untouched::Untouched;
 
 /// A data directory at a glance. What could not be read says so in its place.
 #[derive(Debug)]
@@ -71,6 +83,12 @@ pub enum InspectError {
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The manifest says a number of shards that there cannot be.
+    #[error("the manifest says {0} shards")]
+    Shards(u16),
+    /// The head-chunk log.
+    #[error(transparent)]
+    HeadLog(#[from] HeadLogError),
 }
 
 /// Looks at the directory `dir`. Never writes; works beside a running server, whose newest writes may be missing.
@@ -107,6 +125,37 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
         blocks: blocks.collect(),
         problems,
     })
+}
+
+/// The directory's series as a restart would find them, head included, which is loaded into memory for it; and what could
+/// not be read. Never writes; beside a running server it may have to be tried again, since files come and go.
+pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), InspectError> {
+    let state = Manifest::inspect(&*fs, dir)?;
+    let mut problems = Vec::new();
+    let mut blocks = BTreeMap::new();
+    for entry in state.blocks.values() {
+        match open_block(&*fs, dir, entry) {
+            Ok(block) => _ = blocks.insert(BlockId(entry.id), Arc::new(block)),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    let shards = state.init.shard_count().ok_or(InspectError::Shards(state.init.shards))?;
+    let fs: Arc<dyn Fs> = Arc::new(Untouched::new(fs));
+    let (head, cuts) = match load_head(&fs, dir, shards, &state, Mending::Leave) {
+        Ok((head, cuts, _)) => (head, cuts),
+        Err(error) => {
+            problems.push(format!("the newest data cannot be read, blocks only: {error}"));
+            (empty_head(&fs, dir, shards, &state)?, CutPositions::default())
+        }
+    };
+    Ok((View::new(Arc::new(head), Arc::new(ViewState { blocks, cuts })), problems))
+}
+
+/// A head without anything, where the real one cannot be read.
+fn empty_head(fs: &Arc<dyn Fs>, dir: &Path, shards: ShardCount, state: &State) -> Result<Head, InspectError> {
+    let options = head_options(dir, shards, state);
+    let log = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
+    Ok(Head::with_log(&options, log))
 }
 
 /// The lengths of all files of a folder.

@@ -19,7 +19,7 @@ mod stats;
 mod tests;
 
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
-pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect};
+pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect, inspect_view};
 pub use manifest::ManifestError;
 pub use open::OpenError;
 pub use options::DatabaseOptions;

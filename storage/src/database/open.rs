@@ -3,7 +3,7 @@
 use super::aliases::Aliases;
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
-use super::replay::{self, Replayed};
+use super::replay::{self, Mending, Replayed};
 use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
@@ -105,7 +105,7 @@ impl Database {
         }
         fs.sync_dir(&dir).map_err(io_at(&dir))?;
         remove_garbage(&*fs, &dir, &state)?;
-        let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state)?;
+        let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
         let wal = Wal::open(fs.clone(), &dir.join(WAL_DIR), options.wal(), replayed.newest_lsn.next())?;
         let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
         let maintenance = Maintenance::new(manifest, &state, replayed.checkpoint_lsn);
@@ -192,20 +192,25 @@ fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State) -> Result<(), OpenErro
     Ok(())
 }
 
-/// Loads the checkpoint in force, if any, and replays the log that follows it.
-fn load_head(
-    fs: &Arc<dyn Fs>,
-    dir: &Path,
-    shards: ShardCount,
-    state: &State,
-) -> Result<(Head, CutPositions, Replayed), OpenError> {
-    let options = HeadOptions {
+pub(super) fn head_options(dir: &Path, shards: ShardCount, state: &State) -> HeadOptions {
+    HeadOptions {
         seed: state.init.seed(),
         shards,
         account_label: state.init.account_label.as_str().into(),
         window: state.init.window(),
         log_dir: dir.join(HEAD_DIR),
-    };
+    }
+}
+
+/// Loads the checkpoint in force, if any, and replays the log that follows it.
+pub(super) fn load_head(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    shards: ShardCount,
+    state: &State,
+    mending: Mending,
+) -> Result<(Head, CutPositions, Replayed), OpenError> {
+    let options = head_options(dir, shards, state);
     let (loaded, first_segment) = match &state.checkpoint {
         Some(c) => {
             let folder = dir.join(CHECKPOINT_DIR);
@@ -219,7 +224,7 @@ fn load_head(
             (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns }, 0)
         }
     };
-    let replayed = replay::replay(fs, &dir.join(WAL_DIR), first_segment, &loaded)?;
+    let replayed = replay::replay(fs, &dir.join(WAL_DIR), first_segment, &loaded, mending)?;
     Ok((loaded.head, loaded.cuts, replayed))
 }
 

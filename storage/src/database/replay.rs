@@ -49,12 +49,20 @@ struct Applied {
     orphans: u64,
 }
 
+/// Whether the log's torn end is cut off, and damage moved to quarantine, or everything is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mending {
+    Mend,
+    Leave,
+}
+
 /// Replays the log from `first_segment` on.
 pub(super) fn replay(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     first_segment: u64,
     loaded: &Loaded,
+    mending: Mending,
 ) -> Result<Replayed, WalError> {
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(loaded.head.shards.len());
     let mut replayed = Replayed { checkpoint_lsn: loaded.newest_lsn, ..Replayed::default() };
@@ -70,7 +78,11 @@ pub(super) fn replay(
                 applied
             }));
         }
-        let report: Result<_, WalError> = wal::replay(&**fs, dir, first_segment, &mut |lsn, batch| {
+        let read = match mending {
+            Mending::Mend => wal::replay::<WalError>,
+            Mending::Leave => wal::inspect::<WalError>,
+        };
+        let report = read(&**fs, dir, first_segment, &mut |lsn, batch| {
             deal(loaded, lsn, batch, &senders);
             Ok(())
         });

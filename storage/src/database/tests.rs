@@ -285,3 +285,32 @@ fn metadata_survives() {
     drop(db);
     assert_eq!(open(&fs).metadata(), [item]);
 }
+
+#[test]
+fn inspection_finds_what_a_restart_would_and_changes_nothing() {
+    let fs = SimFs::new(7);
+    let db = open(&fs);
+    let series: Vec<_> = (0..20).map(|n| labels("m", "a", n)).collect();
+    for round in 0..3 {
+        let points = [(round * 1000 + 1, 1.0), (round * 1000 + 2, 2.0)];
+        let of: Vec<_> = series.iter().map(|labels| (labels, &points[..])).collect();
+        append(&db, &of).unwrap().ticket.wait().unwrap();
+        if round == 1 {
+            db.flush().unwrap();
+        }
+    }
+    let (expected, ops) = (contents(&db), fs.ops());
+    let look = || inspect_view(Arc::new(fs.clone()), std::path::Path::new("/data")).unwrap();
+    let (view, problems) = look();
+    assert_eq!(
+        (read(&view, &[], TimeRange::ALL), problems),
+        (expected.clone(), vec![]),
+        "beside a running one"
+    );
+    assert_eq!(fs.ops(), ops, "nothing is written");
+    db.close().unwrap();
+    drop(db);
+    let ops = fs.ops();
+    assert_eq!(read(&look().0, &[], TimeRange::ALL), expected, "and after its end");
+    assert_eq!(fs.ops(), ops);
+}
