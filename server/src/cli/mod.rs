@@ -3,7 +3,9 @@
 mod check;
 mod config;
 mod exit;
+mod inspect;
 mod query;
+mod report;
 mod serve;
 mod settings;
 mod table;
@@ -20,6 +22,7 @@ Examples:
   cardinal serve                                  start with ./data, on 127.0.0.1:9460
   cardinal serve --self-scrape 15s                the same, with its own metrics to ask for
   cardinal query 'count({__name__!=\"\"})'          ask a running server
+  cardinal inspect                                what is in ./data
   cardinal config                                 what is set, and where
   cardinal check config cardinal.yaml             is this file right?
 
@@ -39,6 +42,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Query(query::QueryArgs),
+    Inspect(inspect::InspectArgs),
     Config(config::ConfigArgs),
     Check(check::CheckArgs),
 }
@@ -52,6 +56,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
     };

@@ -1,0 +1,147 @@
+//! Series with their samples, from blocks and head together, and their chunks in blocks.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use cardinal_storage::block::{Block, BlockShard, ChunkRef};
+use cardinal_storage::codec;
+use cardinal_storage::database::inspect_view;
+use cardinal_storage::index::Matcher;
+use cardinal_storage::io::Fs;
+use cardinal_storage::model::{LabelSet, TimeRange};
+use cardinal_storage::read::{SeriesCursor, View};
+
+use super::Report;
+use crate::cli::report::Cell::{self, Bytes, Count, Nothing, Time};
+use crate::http::selector;
+
+pub(super) fn report(fs: Arc<dyn Fs>, directory: &Path, text: &str, limit: usize) -> anyhow::Result<Report> {
+    let matchers = selector(text).map_err(|e| anyhow!("{text}: {e}"))?;
+    let (view, problems) = inspect_view(fs, directory)?;
+    let mut report = Report { problems, ..Report::default() };
+    put_series(&mut report, &view, &matchers, limit)?;
+    put_chunks(&mut report, &view, &matchers, limit);
+    Ok(report)
+}
+
+fn put_series(report: &mut Report, view: &View, matchers: &[Matcher], limit: usize) -> anyhow::Result<()> {
+    let (mut rows, mut more) = (Vec::new(), 0u64);
+    for mut cursor in view.select(matchers, TimeRange::ALL)? {
+        loop {
+            match cursor.advance() {
+                Ok(true) if rows.len() == limit => more += 1,
+                Ok(true) => rows.push(series_row(&mut cursor, &mut report.problems)),
+                Ok(false) => break,
+                Err(error) => {
+                    report.problems.push(error.to_string());
+                    break;
+                }
+            }
+        }
+    }
+    report.table("series", &["series", "samples", "first", "last"], rows);
+    if more > 0 {
+        report.facts("not listed", vec![("series", Count(more))]);
+    }
+    Ok(())
+}
+
+/// Labels, number of samples, first and last time; what cannot be read is a problem, not the end.
+fn series_row(cursor: &mut SeriesCursor<'_>, problems: &mut Vec<String>) -> Vec<Cell> {
+    let labels = match cursor.labels() {
+        Ok(labels) => Cell::Text(series_text(&labels)),
+        Err(error) => {
+            problems.push(error.to_string());
+            Nothing
+        }
+    };
+    match cursor.samples() {
+        Ok((times, _)) => {
+            let time = |t: Option<&i64>| t.map_or(Nothing, |t| Time(*t));
+            vec![labels, Count(times.len() as u64), time(times.first()), time(times.last())]
+        }
+        Err(error) => {
+            problems.push(error.to_string());
+            vec![labels, Nothing, Nothing, Nothing]
+        }
+    }
+}
+
+fn put_chunks(report: &mut Report, view: &View, matchers: &[Matcher], limit: usize) {
+    let mut rows = Vec::new();
+    for block in view.blocks() {
+        for shard in block.shards() {
+            add_chunks(&mut rows, &mut report.problems, &block, &shard, matchers, limit);
+        }
+    }
+    let columns = ["series", "block", "shard", "encoding", "samples", "bytes", "after", "until"];
+    report.table("chunks in blocks", &columns, rows);
+}
+
+fn add_chunks(
+    rows: &mut Vec<Vec<Cell>>,
+    problems: &mut Vec<String>,
+    block: &Block,
+    shard: &BlockShard<'_>,
+    matchers: &[Matcher],
+    limit: usize,
+) {
+    let ordinals = match shard.select(matchers) {
+        Ok(ordinals) => ordinals,
+        Err(error) => return problems.push(error.to_string()),
+    };
+    let mut reader = shard.reader();
+    for ordinal in ordinals.iter().take(limit) {
+        let labels = reader.labels(ordinal).map(|l| series_text(&l));
+        let chunks = reader.chunk_refs(ordinal);
+        let (labels, chunks) = match (labels, chunks) {
+            (Ok(labels), Ok(chunks)) => (labels, chunks),
+            (Err(error), _) | (_, Err(error)) => {
+                problems.push(error.to_string());
+                continue;
+            }
+        };
+        for chunk in chunks {
+            match chunk {
+                Ok(chunk) => rows.push(chunk_row(&labels, block, shard, &chunk, problems)),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+    }
+}
+
+fn chunk_row(
+    labels: &str,
+    block: &Block,
+    shard: &BlockShard<'_>,
+    chunk: &ChunkRef,
+    problems: &mut Vec<String>,
+) -> Vec<Cell> {
+    let header = shard.chunk(chunk).map_err(|e| e.to_string());
+    let header = header.and_then(|bytes| codec::verify(bytes).map_err(|e| e.to_string()));
+    let (encoding, samples) = match header {
+        Ok(header) => {
+            (Cell::Text(format!("{:?}", header.encoding).to_lowercase()), Count(u64::from(header.count)))
+        }
+        Err(error) => {
+            problems.push(format!("{labels}: {error}"));
+            (Nothing, Nothing)
+        }
+    };
+    vec![
+        Cell::text_of(labels),
+        Cell::text_of(block.spec().id),
+        Count(u64::from(shard.id().0)),
+        encoding,
+        samples,
+        Bytes(u64::from(chunk.len)),
+        Time(chunk.range.after.0),
+        Time(chunk.range.until.0),
+    ]
+}
+
+/// A series as it would be asked for.
+fn series_text(labels: &LabelSet) -> String {
+    cardinal_ingest::series_text(labels.section())
+}
