@@ -250,7 +250,7 @@ fn labels_are_listed_from_head_and_blocks() {
     assert_eq!(view.label_values("__name__", &[], TimeRange::ALL, None).unwrap(), ["a", "b"]);
     let late = TimeRange { after: TimestampMs(2 * HOUR), until: TimestampMs::MAX };
     let selector = vec![Matcher::new("account", MatchOp::Regex, ".+").unwrap()];
-    assert_eq!(view.series(&[selector.clone()], late, None).unwrap(), [labels("b", "2", 1)]);
+    assert_eq!(view.series(std::slice::from_ref(&selector), late, None).unwrap(), [labels("b", "2", 1)]);
     assert_eq!(view.label_values("n", &[selector], TimeRange::ALL, Some(1)).unwrap(), ["0"]);
 }
 
@@ -276,10 +276,10 @@ fn metadata_survives() {
     let db = open(&fs);
     let item =
         MetricMetadata { family: "m".into(), help: "what it means".into(), ..MetricMetadata::default() };
-    db.append_metadata(&[item.clone()]).unwrap().wait().unwrap();
+    db.append_metadata(std::slice::from_ref(&item)).unwrap().wait().unwrap();
     drop(db);
     let db = open(&fs);
-    assert_eq!(db.metadata(), [item.clone()]);
+    assert_eq!(db.metadata(), std::slice::from_ref(&item));
     append(&db, &[(&labels("m", "1", 1), &[(HOUR, 1.0)])]).unwrap();
     db.flush().unwrap();
     drop(db);

@@ -121,6 +121,7 @@ fn damage_is_named() {
     let error = log.snapshot().get(at).unwrap_err().to_string();
     assert!(error.contains("0000000000000001.hcl") && error.contains("expected checksum"), "{error}");
     file.set_len(10).unwrap();
+    file.sync_data().unwrap();
     let error =
         HeadLog::open(Arc::new(fs), Path::new("/d/head"), &kept, end, WINDOW).unwrap_err().to_string();
     assert!(error.contains("found 10"), "{error}");
