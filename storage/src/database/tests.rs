@@ -314,3 +314,41 @@ fn inspection_finds_what_a_restart_would_and_changes_nothing() {
     assert_eq!(read(&look().0, &[], TimeRange::ALL), expected, "and after its end");
     assert_eq!(fs.ops(), ops);
 }
+
+#[test]
+fn series_registered_while_a_checkpoint_is_written_wait_for_the_replay() {
+    use crate::head::{HeadOptions, checkpoint};
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    append(&db, &[(&labels("m", "1", 0), &[(HOUR, 1.0)])]).unwrap();
+    let shard = db.head.shard(shard_of_account(b"1", db.shards()));
+    let dir = db.dir.join("checkpoint");
+    let (asked, was_asked) = crossbeam::channel::unbounded();
+    let written = std::thread::scope(|scope| {
+        // Holds the writer between its copy of the slice and the rows.
+        let mut index = shard.index.write();
+        let writer = scope.spawn(|| {
+            let newest_lsn = || {
+                asked.send(()).unwrap();
+                db.wal.end()
+            };
+            checkpoint::write(&fs, &dir, 9, &db.pace, &db.head, &db.view.load().cuts, &newest_lsn).unwrap()
+        });
+        (0..2).for_each(|_| was_asked.recv().unwrap());
+        let new = labels("m", "1", 1);
+        let row = index.row_of(&new).unwrap();
+        let (slot, _) = shard.series.lock().register(new.fingerprint(db.seed()), 0);
+        index.insert(slot, &row);
+        drop(index);
+        writer.join().unwrap()
+    });
+    let options = HeadOptions {
+        seed: db.seed(),
+        shards: db.shards(),
+        account_label: "account".into(),
+        window: db.options.window,
+        log_dir: db.dir.join("head"),
+    };
+    let loaded = checkpoint::load(Arc::new(fs.clone()), &dir, 9, written.bytes, &options).unwrap();
+    assert_eq!(loaded.head.shard(shard.id).series.lock().live(), 1);
+}

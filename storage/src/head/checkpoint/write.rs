@@ -5,7 +5,7 @@ use super::{CheckpointError, path_of};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::series::SeriesState;
-use crate::head::shard::Shard;
+use crate::head::shard::{SLICE, Shard};
 use crate::io::{Fs, Pace, PacedWriter};
 use crate::model::SeriesSlot;
 use crate::wal::Lsn;
@@ -89,7 +89,6 @@ struct ShardWritten {
 fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io::Result<ShardWritten> {
     let id = u32::from(shard.id.0);
     let mut written = ShardWritten { oldest: Lsn(u64::MAX), newest: Lsn(0), series: 0 };
-    let mut result = Ok(());
     let mut states: Vec<SeriesState> = Vec::new();
     let mut payload = Vec::new();
     let mut first = 0;
@@ -97,7 +96,7 @@ fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io
         states.clear();
         let (lsn, slots) = {
             let mut series = shard.series.lock();
-            let end = series.slots().min(first + crate::head::shard::SLICE);
+            let end = series.slots().min(first + SLICE);
             if first >= end {
                 break;
             }
@@ -117,10 +116,13 @@ fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io
         written.oldest = written.oldest.min(lsn);
         written.newest = written.newest.max(lsn);
         written.series += states.len() as u64;
-        result = result.and_then(|()| out.frame(FrameKind::Slice, id, &payload));
+        out.frame(FrameKind::Slice, id, &payload)?;
         first = slots.end;
+        // What was registered since a slice that is not full has slots of that slice, and is newer: it is replayed.
+        if !first.is_multiple_of(SLICE) {
+            break;
+        }
     }
-    result?;
     payload.clear();
     layout::put_symbols(&mut payload, &shard.index.read());
     out.frame(FrameKind::Symbols, id, &payload)?;
