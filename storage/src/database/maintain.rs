@@ -235,7 +235,8 @@ impl Database {
         }
         let blocks_dir = self.dir.join(BLOCKS_DIR);
         self.fs.sync_dir(&blocks_dir).map_err(|source| CutError::Io { path: blocks_dir, source })?;
-        let cuts = old.cuts.with(written.iter().map(|w| (w.window.start, positions.clone())));
+        let ended = old.cuts.windows().filter(|start| *start + self.head.window <= until);
+        let cuts = old.cuts.after_cut(ended.chain(written.iter().map(|w| w.window.start)), &positions);
         let mut blocks = old.blocks.clone();
         let entries: Vec<BlockEntry> = written.iter().map(entry).collect();
         for (w, e) in written.iter().zip(&entries) {

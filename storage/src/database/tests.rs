@@ -1,9 +1,11 @@
 use super::*;
+use crate::head::log::HeadPos;
+use crate::head::log::record::RecordHeader;
 use crate::head::series::IDLE;
 use crate::index::MatchOp;
 use crate::io::{ManualClock, SimFs};
 use crate::model::{
-    Fingerprint, LabelSet, Sample, TimeRange, TimestampMs, merge_values, shard_of_account,
+    Fingerprint, LabelSet, Sample, SeriesSlot, TimeRange, TimestampMs, merge_values, shard_of_account,
     shard_of_fingerprint,
 };
 use std::collections::BTreeMap;
@@ -351,4 +353,29 @@ fn series_registered_while_a_checkpoint_is_written_wait_for_the_replay() {
     };
     let loaded = checkpoint::load(Arc::new(fs.clone()), &dir, 9, written.bytes, &options).unwrap();
     assert_eq!(loaded.head.shard(shard.id).series.lock().live(), 1);
+}
+
+/// Fills the rest of the head-chunk log's segment with records of the window that `t` lies in, which belong to no series.
+fn fill_log_segment(db: &Database, t: i64) {
+    let (slot, shard, t) = (SeriesSlot(0), ShardId(0), TimestampMs(t));
+    let prev = HeadPos::NONE;
+    let header = RecordHeader { prev, slot, shard, generation: 0, late: false, first_t: t, last_t: t };
+    (0..70).for_each(|_| {
+        db.head.log.append(&header, &[0; 250_000]);
+    });
+}
+
+#[test]
+fn a_segment_of_the_head_log_goes_when_all_its_windows_are_cut() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(HOUR, 1.0)])]).unwrap();
+    db.flush().unwrap();
+    append(&db, &[(&l, &[(3 * HOUR, 2.0)])]).unwrap();
+    fill_log_segment(&db, 3 * HOUR);
+    db.flush().unwrap();
+    assert_eq!(db.head.log.mapped_bytes(), 0, "the first window was cut in the middle of the segment");
+    let want = contents(&db);
+    assert_eq!(want[&l].len(), 2);
 }

@@ -32,11 +32,22 @@ impl CutPositions {
         self.windows.get(&window_start).is_some_and(|p| p.iter().all(|cut| *cut >= end))
     }
 
-    /// These positions and those of windows cut now, each for all shards.
-    pub(crate) fn with(&self, windows: impl IntoIterator<Item = (TimestampMs, Vec<HeadPos>)>) -> Self {
+    /// These positions after a cut that took everything of `windows` below `positions`, one for each shard. Windows that had
+    /// nothing new to take belong to them: a segment in whose middle a window was cut goes only when that window is
+    /// known to be cut to the segment's end.
+    pub(crate) fn after_cut(
+        &self,
+        windows: impl IntoIterator<Item = TimestampMs>,
+        positions: &[HeadPos],
+    ) -> Self {
         let mut all = (*self.windows).clone();
-        all.extend(windows);
+        all.extend(windows.into_iter().map(|w| (w, positions.to_vec())));
         Self { windows: Arc::new(all) }
+    }
+
+    /// Starts of the windows that have been cut.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = TimestampMs> {
+        self.windows.keys().copied()
     }
 
     /// Without windows that no segment from `first_segment` on can have cut records of.
@@ -67,7 +78,7 @@ mod tests {
 
     #[test]
     fn records_below_the_position_of_their_window_and_shard_are_cut() {
-        let cuts = CutPositions::default().with([(TimestampMs(0), vec![HeadPos(100), HeadPos(200)])]);
+        let cuts = CutPositions::default().after_cut([TimestampMs(0)], &[HeadPos(100), HeadPos(200)]);
         let check =
             |w, shard, at, want| assert_eq!(cuts.is_cut(TimestampMs(w), ShardId(shard), HeadPos(at)), want);
         check(0, 0, 99, true);
@@ -83,7 +94,8 @@ mod tests {
     #[test]
     fn windows_of_removed_segments_are_forgotten() {
         let cuts = CutPositions::default()
-            .with([(TimestampMs(0), vec![HeadPos::new(1, 50)]), (TimestampMs(1), vec![HeadPos::new(2, 50)])]);
+            .after_cut([TimestampMs(0)], &[HeadPos::new(1, 50)])
+            .after_cut([TimestampMs(1)], &[HeadPos::new(2, 50)]);
         assert_eq!(cuts.without_below(2).to_entries().len(), 1);
     }
 }
