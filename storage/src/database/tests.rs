@@ -378,4 +378,6 @@ fn a_segment_of_the_head_log_goes_when_all_its_windows_are_cut() {
     assert_eq!(db.head.log.mapped_bytes(), 0, "the first window was cut in the middle of the segment");
     let want = contents(&db);
     assert_eq!(want[&l].len(), 2);
+    drop(db);
+    assert_eq!(contents(&open(&fs)), want, "the checkpoint does not name the segment");
 }

@@ -4,10 +4,11 @@ use super::layout::{self, End, FrameKind, Preamble};
 use super::{CheckpointError, path_of};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
+use crate::head::log::{HeadPos, SegmentWindows};
 use crate::head::series::SeriesState;
 use crate::head::shard::{SLICE, Shard};
 use crate::io::{Fs, Pace, PacedWriter};
-use crate::model::SeriesSlot;
+use crate::model::{SeriesSlot, TimestampMs};
 use crate::wal::Lsn;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,11 +70,22 @@ pub(crate) fn write(
         series += written.series;
     }
     newest = newest.max(write_metadata(&mut out, head, newest_lsn).map_err(|e| io(&path, e))?);
-    let (log_end, log_segments) = head.log.sync()?;
+    let (log_end, mut log_segments) = head.log.sync()?;
+    drop_cut_segments(&mut log_segments, cuts);
     let end = End { series, newest_lsn: newest.0, log_end: log_end.0, log_segments, cuts: cuts.to_entries() };
     out.frame(FrameKind::End, 0, &json(&end)).map_err(|e| io(&path, e))?;
     let bytes = out.file.finish().and_then(|n| fs.sync_dir(dir).map(|()| n)).map_err(|e| io(&path, e))?;
     Ok(Written { bytes, oldest_lsn: oldest, log_end: log_end.0 })
+}
+
+/// Drops the oldest segments, as far as all of their records are cut: no start that finds these cuts wants them, and they are
+/// removed as soon as no query reads them.
+fn drop_cut_segments(segments: &mut Vec<SegmentWindows>, cuts: &CutPositions) {
+    let is_cut = |s: &SegmentWindows| {
+        s.windows.iter().all(|w| cuts.covers(TimestampMs(*w), HeadPos::after_segment(s.segment)))
+    };
+    let wanted = segments.iter().position(|s| !is_cut(s)).unwrap_or(segments.len());
+    segments.drain(..wanted);
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

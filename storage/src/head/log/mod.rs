@@ -372,7 +372,7 @@ impl HeadLog {
         let mut state = self.state.lock();
         let State { windows, segments, .. } = &mut *state;
         for (segment, windows) in windows.iter_mut() {
-            let end = HeadPos(u64::from(*segment + 1) << 24);
+            let end = HeadPos::after_segment(*segment);
             windows.retain(|w| !is_cut(*w, end));
         }
         let empty = |s: &u32| windows.get(s).is_none_or(BTreeSet::is_empty);

@@ -21,6 +21,11 @@ impl HeadPos {
         Self(u64::from(segment) << 24 | offset as u64)
     }
 
+    /// Above all records of a segment.
+    pub(crate) fn after_segment(segment: u32) -> Self {
+        Self((u64::from(segment) + 1) << 24)
+    }
+
     pub(crate) fn segment(self) -> u32 {
         (self.0 >> 24) as u32
     }
