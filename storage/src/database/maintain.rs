@@ -247,9 +247,8 @@ impl Database {
         self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
         tracing::info!(blocks = written.len(), samples, until = until.0, "cut the head");
         m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
-        let new = Arc::new(ViewState { blocks, cuts });
-        self.view.store(new);
-        m.retired.push(&old, Retired::Series { until, positions });
+        self.view.store(Arc::new(ViewState { blocks, cuts: cuts.clone() }));
+        m.retired.push(&old, Retired::Series { until, positions, cuts });
         Ok(())
     }
 
@@ -314,7 +313,9 @@ impl Database {
     fn retire(&self, m: &mut Maintenance) {
         while let Some(retired) = m.retired.pop() {
             match retired {
-                Retired::Series { until, positions } => self.retire_series(m, until, &positions),
+                Retired::Series { until, positions, cuts } => {
+                    self.retire_series(m, until, &positions, &cuts)
+                }
                 Retired::Ids(released) => {
                     released.iter().for_each(|(shard, released)| self.head.shard(*shard).release(released));
                 }
@@ -322,7 +323,13 @@ impl Database {
         }
     }
 
-    fn retire_series(&self, m: &mut Maintenance, until: TimestampMs, positions: &[HeadPos]) {
+    fn retire_series(
+        &self,
+        m: &mut Maintenance,
+        until: TimestampMs,
+        positions: &[HeadPos],
+        cuts: &CutPositions,
+    ) {
         let mut left = Vec::new();
         for shard in &self.head.shards {
             let position = positions[shard.id.index()];
@@ -334,7 +341,7 @@ impl Database {
         let series: usize = left.iter().map(|(_, r)| r.slots().len()).sum();
         self.counters.series_left.fetch_add(series as u64, Ordering::Relaxed);
         let old = self.view.load_full();
-        let segments = self.head.log.forget(|window, end| old.cuts.covers(window, end));
+        let segments = self.head.log.forget(|window, end| cuts.covers(window, end));
         if let Err(error) = self.head.log.remove(&segments) {
             tracing::warn!(%error, "a segment of the head-chunk log could not be removed");
         }

@@ -4,6 +4,7 @@
 //! dropped: then series leave and segments are deleted, and what that leaves behind (slots, value ids) waits for the
 //! queries that ran meanwhile, before it is given again.
 
+use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::symbols::Released;
 use crate::model::{ShardId, TimestampMs};
@@ -14,8 +15,9 @@ use std::sync::{Arc, Weak};
 /// What to do.
 #[derive(Debug)]
 pub(super) enum Retired {
-    /// Idle series whose data lies in windows that end by `until`, in records below the shard's position.
-    Series { until: TimestampMs, positions: Vec<HeadPos> },
+    /// Idle series whose data lies in windows that end by `until`, in records below the shard's position; and segments of
+    /// which all is cut in the view that was published then. Later cuts do not count: readers of that view may be left.
+    Series { until: TimestampMs, positions: Vec<HeadPos>, cuts: CutPositions },
     /// Ids that removed series left behind.
     Ids(Vec<(ShardId, Released)>),
 }

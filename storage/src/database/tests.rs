@@ -381,3 +381,28 @@ fn a_segment_of_the_head_log_goes_when_all_its_windows_are_cut() {
     drop(db);
     assert_eq!(contents(&open(&fs)), want, "the checkpoint does not name the segment");
 }
+
+#[test]
+fn a_view_between_two_cuts_keeps_what_only_the_second_took() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(HOUR, 1.0), (3 * HOUR, 2.0)])]).unwrap();
+    let first = db.view();
+    db.maintain();
+    let between = db.view();
+    let want = read(&between, &[], TimeRange::ALL);
+    assert_eq!((db.stats().blocks, want[&l].len()), (1, 2));
+    db.flush().unwrap();
+    fill_log_segment(&db, 3 * HOUR);
+    append(&db, &[(&l, &[(5 * HOUR, 3.0)])]).unwrap();
+    db.flush().unwrap();
+    drop(first);
+    db.maintain();
+    let found = read(&between, &[], TimeRange::ALL);
+    assert_eq!(found[&l].len(), 3, "one block, and the log with what came since");
+    drop(between);
+    db.maintain();
+    assert_eq!(db.head.log.mapped_bytes(), 0);
+    assert_eq!(contents(&db)[&l].len(), 3);
+}
