@@ -203,11 +203,9 @@ impl Database {
     fn cut(&self, m: &mut Maintenance, until: TimestampMs) -> Result<(), CutError> {
         let first_id = m.manifest.state().next_block_id(0);
         let result = self.try_cut(m, until, first_id);
-        if result.is_err() {
-            // A failed commit leaves open which state the disk holds: then what it may name stays.
-            if !m.manifest.has_failed() {
-                self.discard_blocks(first_id);
-            }
+        // A failed commit leaves open which state the disk holds: then what it may name stays, until the next start.
+        if !matches!(result, Ok(()) | Err(CutError::Commit(_))) {
+            self.discard_blocks(first_id);
         }
         result
     }
@@ -313,9 +311,7 @@ impl Database {
     fn retire(&self, m: &mut Maintenance) {
         while let Some(retired) = m.retired.pop() {
             match retired {
-                Retired::Series { until, positions, cuts } => {
-                    self.retire_series(m, until, &positions, &cuts)
-                }
+                Retired::Series { until, positions, cuts } => self.retire_series(m, until, &positions, &cuts),
                 Retired::Ids(released) => {
                     released.iter().for_each(|(shard, released)| self.head.shard(*shard).release(released));
                 }

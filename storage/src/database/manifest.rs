@@ -121,6 +121,18 @@ pub enum ManifestError {
         /// What is.
         found: String,
     },
+    /// An edit that is whole, but says what this version does not know.
+    #[error(
+        "{path} offset {offset}: an edit that this Cardinal does not understand ({found}); use the version that wrote it"
+    )]
+    UnknownEdit {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is not understood.
+        found: String,
+    },
     /// The directory has data but no manifest.
     #[error(
         "{path}: there is {found} but no MANIFEST; restore the MANIFEST from a backup, or choose an empty directory"
@@ -132,7 +144,7 @@ pub enum ManifestError {
         found: &'static str,
     },
     /// The manifest could not be written, not even anew.
-    #[error("{path}: {source}; nothing can be committed until the disk is well and Cardinal is restarted")]
+    #[error("{path}: {source}; nothing can be committed until the disk is well")]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -221,8 +233,9 @@ struct Bad {
     found: String,
 }
 
-/// Reads the edit at the front of `bytes`: the edit, its sequence, its length.
-fn decode(bytes: &[u8]) -> Result<(Edit, u64, usize), Bad> {
+/// Reads the edit at the front of `bytes`: the edit (or what is not understood of it, where the checksum holds), its sequence,
+/// its length.
+fn decode(bytes: &[u8]) -> Result<(Result<Edit, serde_json::Error>, u64, usize), Bad> {
     let bad = |expected: &str, found: String| Bad { expected: expected.into(), found };
     let cut_off = || bad("a whole edit", "the end of the file".into());
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut_off)?;
@@ -237,8 +250,7 @@ fn decode(bytes: &[u8]) -> Result<(Edit, u64, usize), Bad> {
         return Err(bad(&format!("checksum {expected:08x}"), format!("{found:08x}")));
     }
     let (sequence, payload) = checked.split_first_chunk::<8>().ok_or_else(cut_off)?;
-    let edit = serde_json::from_slice(payload).map_err(|e| bad("an edit of version 1", e.to_string()))?;
-    Ok((edit, u64::from_le_bytes(*sequence), EDIT_HEADER_BYTES + length))
+    Ok((serde_json::from_slice(payload), u64::from_le_bytes(*sequence), EDIT_HEADER_BYTES + length))
 }
 
 /// The file, and the state that it holds.
@@ -249,7 +261,8 @@ pub(crate) struct Manifest {
     file: Arc<dyn File>,
     len: u64,
     state: State,
-    failed: bool,
+    /// Whether the last edit failed: then it is open which state the disk holds, and the file is not appended to.
+    unsettled: bool,
 }
 
 impl Manifest {
@@ -268,16 +281,18 @@ impl Manifest {
                 file,
                 len,
                 state: State { next_sequence: 3, ..state },
-                failed: false,
+                unsettled: false,
             });
         }
         let (state, len, found) = read(&*fs, &path)?;
         let file = fs.open(&path, OpenMode::ReadWrite).map_err(at)?;
         if found > len {
             tracing::warn!(file = %path.display(), offset = len, bytes = found - len, "cut the remains of an edit that a crash interrupted");
-            file.set_len(len).and_then(|()| file.sync_data()).map_err(at)?;
+            file.set_len(len).map_err(at)?;
         }
-        let mut manifest = Self { fs, dir: dir.into(), file, len, state, failed: false };
+        // Whoever wrote it may have been killed before its sync; what it does not name is about to be removed.
+        file.sync_data().and_then(|()| fs.sync_dir(dir)).map_err(at)?;
+        let mut manifest = Self { fs, dir: dir.into(), file, len, state, unsettled: false };
         if len > REWRITE_BYTES {
             manifest.rewrite(manifest.state.clone()).map_err(at)?;
         }
@@ -294,44 +309,41 @@ impl Manifest {
         &self.state
     }
 
-    /// Whether an edit could not be committed: then it is open which state the disk holds.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed
-    }
-
-    /// Makes `edit` durable, then part of the state. After an error nothing more can be committed.
+    /// Makes `edit` durable, then part of the state. After an error it is open whether the disk holds it: all files that it
+    /// names must stay, and its sequence is not used again. The next edit settles the question, since it replaces the file.
     pub(crate) fn commit(&mut self, edit: &Edit) -> Result<(), ManifestError> {
-        let path = self.dir.join(NAME);
-        if self.failed {
-            return Err(ManifestError::Unwritable {
-                path,
-                source: io::Error::other("an earlier edit failed"),
-            });
-        }
         let mut next = self.state.clone();
         next.apply(edit);
-        let bytes = encode(edit, self.state.next_sequence);
         next.next_sequence += 1;
-        match self.file.write_all_at(&bytes, self.len).and_then(|()| self.file.sync_data()) {
-            Ok(()) => {
-                self.len += bytes.len() as u64;
-                self.state = next;
-                Ok(())
-            }
-            Err(first) => {
-                tracing::warn!(file = %path.display(), %first, "writing the manifest failed; writing it anew");
-                self.rewrite(next).map_err(|source| {
-                    self.failed = true;
-                    ManifestError::Unwritable { path, source }
-                })
+        if !self.unsettled {
+            match self.append(&encode(edit, self.state.next_sequence)) {
+                Ok(()) => {
+                    self.state = next;
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(dir = %self.dir.display(), %error, "writing the manifest failed; writing it anew");
+                }
             }
         }
+        self.rewrite(next).map_err(|source| {
+            self.unsettled = true;
+            self.state.next_sequence += 1;
+            ManifestError::Unwritable { path: self.dir.join(NAME), source }
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.len)?;
+        self.file.sync_data()?;
+        self.len += bytes.len() as u64;
+        Ok(())
     }
 
     fn rewrite(&mut self, state: State) -> io::Result<()> {
         let next_sequence = state.next_sequence.max(3);
         let (file, len) = write_anew(&*self.fs, &self.dir, &state)?;
-        (self.file, self.len) = (file, len);
+        (self.file, self.len, self.unsettled) = (file, len, false);
         self.state = State { next_sequence, ..state };
         Ok(())
     }
@@ -395,7 +407,11 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
             found: bad.found,
         };
         match decode(&bytes[offset..]) {
-            Ok((edit, sequence, len)) => {
+            Ok((Err(unknown), ..)) => {
+                let (path, found) = (path.into(), unknown.to_string());
+                return Err(ManifestError::UnknownEdit { path, offset: offset as u64, found });
+            }
+            Ok((Ok(edit), sequence, len)) => {
                 fold(&mut state, &edit, sequence).map_err(corrupt)?;
                 offset += len;
             }
