@@ -92,11 +92,11 @@ fn closed_until(newest: TimestampMs, window: DurationMs) -> TimestampMs {
 
 impl Maintenance {
     pub(super) fn new(manifest: Manifest, state: &State, checkpoint_lsn: Lsn) -> Self {
-        let ends = state.blocks.values().map(|b| b.window().end());
         Self {
             manifest,
             retired: RetireQueue::default(),
-            cut_until: ends.max().unwrap_or(TimestampMs::MIN),
+            // Blocks do not tell: a flush may have taken a part of its newest window, and late samples may wait for theirs.
+            cut_until: TimestampMs::MIN,
             checkpoint_lsn,
             checkpoint_bytes: state.checkpoint.as_ref().map_or(0, |c| c.bytes),
             last_look: None,

@@ -160,7 +160,7 @@ fn apply(loaded: &Loaded, dealt: Dealt, applied: &mut Applied) {
                 let mut series = shard.series.lock();
                 match series.record(sample.slot).map(|r| r.generation) {
                     Some(generation) if generation == sample.generation => {
-                        series.append(sample.slot, sample.t, sample.v, &loaded.head.log);
+                        series.append_logged(sample.slot, sample.t, sample.v, &loaded.head.log);
                         applied.samples += 1;
                     }
                     _ => applied.orphans += 1,

@@ -406,3 +406,41 @@ fn a_view_between_two_cuts_keeps_what_only_the_second_took() {
     assert_eq!(db.head.log.mapped_bytes(), 0);
     assert_eq!(contents(&db)[&l].len(), 3);
 }
+
+#[test]
+fn a_late_sample_beside_a_chunk_that_had_left_survives_the_replay() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(HOUR, 1.0), (HOUR + 1000, 2.0)])]).unwrap();
+    append(&db, &[(&labels("m", "1", 1), &[(HOUR + 1001 + IDLE.0, 0.0)])]).unwrap();
+    db.maintain();
+    assert_eq!(db.stats().head.open_chunks, 1, "the idle series' chunk has left");
+    let appended = append(&db, &[(&l, &[(HOUR, 5.0)])]).unwrap();
+    assert_eq!(appended.late, 1);
+    appended.ticket.wait().unwrap();
+    let want = contents(&db);
+    assert_eq!(want[&l][&HOUR], 5f64.to_bits());
+    drop(db);
+    assert_eq!(
+        contents(&open(&fs)),
+        want,
+        "the chunk is open again, and the log's samples are not judged anew"
+    );
+}
+
+#[test]
+fn a_window_that_a_flush_took_a_part_of_is_cut_on_time_after_a_restart() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let l = labels("m", "1", 0);
+    append(&db, &[(&l, &[(3 * HOUR, 1.0)])]).unwrap();
+    db.flush().unwrap();
+    append(&db, &[(&l, &[(3 * HOUR + 1, 2.0)])]).unwrap();
+    drop(db);
+    let db = open(&fs);
+    append(&db, &[(&l, &[(4 * HOUR + 300_000, 3.0)])]).unwrap();
+    db.maintain();
+    assert_eq!(db.stats().blocks, 2);
+    assert_eq!(contents(&db)[&l].len(), 3);
+}

@@ -1,6 +1,6 @@
 //! Samples that came late: a short sorted buffer per series that has any.
 
-use crate::model::{SeriesSlot, TimestampMs};
+use crate::model::{SeriesSlot, TimestampMs, merge_values};
 use std::collections::HashMap;
 
 /// A buffer is moved to the head-chunk log when it holds this many samples…
@@ -44,6 +44,18 @@ impl LateBuffers {
                 (LateOutcome::Added, buffer.samples.len() >= buffer.room)
             }
         }
+    }
+
+    /// Adds a sample whatever is there at its time: the merge rule decides. Tells whether the buffer is full now.
+    pub(crate) fn settle(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64) -> bool {
+        let (outcome, full) = self.add(slot, t, v);
+        if outcome == LateOutcome::Conflict
+            && let Some((_, there)) =
+                self.buffers.get_mut(&slot).and_then(|b| b.samples.iter_mut().find(|s| s.0 == t))
+        {
+            *there = merge_values(*there, v);
+        }
+        full
     }
 
     /// The samples of a series, sorted by time.
@@ -102,6 +114,15 @@ mod tests {
         assert_eq!(late.take(SLOT, |t| t.0 > 15), [(TimestampMs(20), 1.0)]);
         assert_eq!(late.take(SLOT, |_| true), [(TimestampMs(10), 2.0)]);
         assert!(late.get(SLOT).is_empty());
+    }
+
+    #[test]
+    fn what_the_log_has_is_settled_by_the_merge_rule() {
+        let mut late = LateBuffers::default();
+        for (v, want) in [(2.0, 2.0), (3.0, 3.0), (1.0, 3.0)] {
+            assert!(!late.settle(SLOT, TimestampMs(20), v));
+            assert_eq!(late.get(SLOT), [(TimestampMs(20), want)]);
+        }
     }
 
     #[test]

@@ -273,6 +273,14 @@ impl SeriesTable {
         outcome
     }
 
+    /// Adds a sample that the log has. It was accepted, and is so again: a chunk that had left the head then may be open here, and
+    /// contradict it. The merge rule decides, as it did between chunk and late sample.
+    pub(crate) fn append_logged(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64, log: &HeadLog) {
+        if self.append(slot, t, v, log) == SampleOutcome::Conflict && self.late.settle(slot, t, v) {
+            self.move_late(slot, |_| true, log);
+        }
+    }
+
     fn append_in_order(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64, log: &HeadLog) {
         let record = &mut self.records[slot.0 as usize];
         (record.last_t, record.last_bits) = (t, v.to_bits());
