@@ -332,3 +332,34 @@ async fn limits_stats_and_compression() {
     let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
     assert!(bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() < 1500, "{} bytes", bytes.len());
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_query() {
+    let server = Server::open(&[("query.timeout", "1h"), ("query.max_samples", "1000000000000")]);
+    let path = "/api/v1/query_range?query=sum_over_time(vector(1)[30d:1s])&start=0&end=11000&step=1";
+    let mut query = Box::pin(server.get(path));
+    while server.state.gate.running() == 0 {
+        let pending =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(query.as_mut().poll(cx).is_pending())).await;
+        assert!(pending, "28 billion samples take longer than this");
+        tokio::task::yield_now().await;
+    }
+    drop(query);
+    for _ in 0..6000 {
+        if server.state.gate.running() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the query still runs a minute after its client has gone");
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended() {
+    let server = Server::open(&[("query.max_samples", "1000000000000")]);
+    let path =
+        "/api/v1/query_range?query=sum_over_time(vector(1)[30d:1s])&start=0&end=11000&step=1&timeout=100ms";
+    server.refuses(path, 503, "timeout", "query timed out in expression evaluation").await;
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_queries_refused_total{reason=\"timeout\"} 1\n"), "{metrics}");
+}
