@@ -10,6 +10,8 @@ use crate::model::{
 };
 use std::collections::BTreeMap;
 
+mod concurrent;
+
 /// Sections in these tests are canonical.
 struct Canonical;
 
