@@ -224,7 +224,7 @@ impl Cutter<'_> {
             if !wanted {
                 continue;
             }
-            if let Some(f) = found[from..].iter_mut().find(|f| f.window == window) {
+            if let Some(f) = found[from..].iter_mut().rev().find(|f| f.window == window) {
                 f.records.push(here);
                 continue;
             }

@@ -14,6 +14,7 @@ use crate::model::{BlockId, DurationMs, TimestampMs, Window};
 use crate::read::ViewState;
 use crate::wal::Lsn;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -136,6 +137,9 @@ impl Database {
     pub fn maintain(&self) {
         let mut m = self.maintenance.lock();
         self.retire(&mut m);
+        if self.is_read_only() {
+            return; // Nothing could be committed, and trying would rewrite whole blocks every few seconds.
+        }
         let now = self.clock.monotonic();
         let looked_lately = m.last_look.is_some_and(|t| now.saturating_sub(t) < LOOK_EVERY);
         if looked_lately && self.options.background {
@@ -270,9 +274,10 @@ impl Database {
         if self.fs.exists(&path).map_err(|source| CutError::Io { path: path.clone(), source })? {
             self.fs.remove_file(&path).map_err(|source| CutError::Io { path: path.clone(), source })?;
         }
-        let written =
-            checkpoint::write(&*self.fs, &folder, number, &self.pace, &self.head, cuts, &|| self.wal.end())?;
-        self.wal.flush()?;
+        let written = self.write_checkpoint(&folder, number, cuts).inspect_err(|_| {
+            // On a full disk the log needs the room.
+            self.fs.remove_file(&path).ok();
+        })?;
         let wal_segment = self.wal.first_segment_needed(written.oldest_lsn);
         let entry =
             CheckpointEntry { number, bytes: written.bytes, wal_segment, head_log_end: written.log_end };
@@ -291,6 +296,19 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    fn write_checkpoint(
+        &self,
+        folder: &Path,
+        number: u64,
+        cuts: &CutPositions,
+    ) -> Result<checkpoint::Written, CutError> {
+        let newest_lsn = || self.wal.end();
+        let written =
+            checkpoint::write(&*self.fs, folder, number, &self.pace, &self.head, cuts, &newest_lsn)?;
+        self.wal.flush()?;
+        Ok(written)
     }
 
     /// Removes what a cut that failed has written.

@@ -73,6 +73,10 @@ impl LateBuffers {
         let full = buffer.samples.len() >= buffer.room;
         let taken: Vec<_> = buffer.samples.extract_if(.., |s| wanted(s.0)).collect();
         self.samples -= taken.len();
+        if buffer.samples.is_empty() {
+            // What stays is the room for the next ones, not their memory: every series of a backfill comes by here.
+            buffer.samples = Vec::new();
+        }
         if full {
             buffer.room = (buffer.room * 2).min(LEN_MAX);
         } else if buffer.samples.is_empty() {
@@ -135,5 +139,7 @@ mod tests {
             }
         }
         assert_eq!(fills, [32, 64, 128, 256, 512, 512]);
+        late.take(SLOT, |_| true);
+        assert!(late.buffers.values().all(|b| b.samples.capacity() == 0));
     }
 }

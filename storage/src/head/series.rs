@@ -464,6 +464,9 @@ impl SeriesTable {
         let mut open = None;
         if !state.open.is_empty() {
             let (chunk, bytes) = OpenChunk::from_chunk(&state.open)?;
+            if bytes.len() > Slab::LEN_MAX {
+                return Err(codec::ChunkError::Malformed("an open chunk is longer than any in a head"));
+            }
             let at = self.slab.allocate(bytes.len().clamp(TOKEN_BYTES_MAX, Slab::LEN_MAX));
             self.slab.bytes_mut(at)[..bytes.len()].copy_from_slice(bytes);
             let window_end = Window::of(chunk.first_t(), self.window).end();

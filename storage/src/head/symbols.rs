@@ -336,7 +336,8 @@ impl HeadIndex {
         }
         for schema in schemas {
             let known = |n: &u32| (*n as usize) < index.names.len();
-            if !schema.iter().all(known) {
+            let text = |n: &u32| &index.names[*n as usize].text;
+            if !schema.iter().all(known) || !schema.is_sorted_by(|a, b| text(a) < text(b)) {
                 return None;
             }
             let names: Vec<NameId> = schema.into_iter().map(NameId).collect();
@@ -502,5 +503,8 @@ mod tests {
         assert_eq!(index.find_value(name, "new"), Some(ValueId(1)));
         assert!(HeadIndex::restore(vec![("a", vec![]), ("a", vec![])], vec![]).is_none());
         assert!(HeadIndex::restore(vec![], vec![vec![0]]).is_none());
+        let names = || vec![("b", vec!["x"]), ("a", vec!["x"])];
+        assert!(HeadIndex::restore(names(), vec![vec![0, 1]]).is_none(), "names of a schema are sorted");
+        assert!(HeadIndex::restore(names(), vec![vec![1, 0]]).is_some());
     }
 }

@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{Loaded, count, load};
-pub(crate) use write::write;
+pub(crate) use write::{Written, write};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -167,10 +167,13 @@ fn load_shard(shard: &Shard, frames: &ShardFrames<'_>) -> Result<SliceLsns, (u64
     };
     let mut index = layout::read_symbols(symbols).ok_or((offset, bad("symbols", "a contradiction")))?;
     let mut series = shard.series.lock();
-    for (offset, payload) in &frames.slices {
+    for (number, (offset, payload)) in frames.slices.iter().enumerate() {
         let fail = || (*offset, bad("a slice of series", "a contradiction"));
         let mut slice = SliceReader::new(payload).ok_or_else(fail)?;
-        if !slice.slots.start.is_multiple_of(SLICE) {
+        // Slices without gaps: a slot far out would claim memory for all before it.
+        if u64::from(slice.slots.start) != number as u64 * u64::from(SLICE)
+            || slice.slots.len() > SLICE as usize
+        {
             return Err(fail());
         }
         lsns.set(slice.slots.start, Lsn(slice.lsn));

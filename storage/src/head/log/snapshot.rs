@@ -80,6 +80,7 @@ impl LogSnapshot {
         }
         let i = self.segments.binary_search_by_key(&at.segment(), |s| s.0).ok()?;
         let region: &[u8] = &self.segments[i].1;
-        region.get(at.offset()..)
+        // Beyond the end of a segment that is there is no end of a chain: its bytes are missing.
+        Some(region.get(at.offset()..).unwrap_or_default())
     }
 }
