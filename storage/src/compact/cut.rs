@@ -17,12 +17,15 @@ use crate::head::series::SeriesCopies;
 use crate::head::shard::{SLICE, Shard};
 use crate::io::{Fs, Pace};
 use crate::model::{BlockId, LabelSet, SeriesKey, SeriesSlot, TimestampMs, Window};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Samples of a chunk at most: a reader of a short range decodes whole chunks.
 const CHUNK_SAMPLES_MAX: usize = 4096;
+/// Windows of one cut at most: each keeps two files open and an index in memory until the last shard is written. Import of
+/// history can leave hundreds of windows; what is postponed stays in the head for the next cut.
+pub(crate) const WINDOWS_MAX: usize = 32;
 /// A chunk of fewer samples keeps its own times: a shared column's entry would cost more.
 const COLUMN_SAMPLES_MIN: usize = 4;
 
@@ -87,6 +90,14 @@ pub(crate) struct Written {
     pub(crate) meta: BlockMeta,
 }
 
+/// What a cut has written, and the windows that it left for the next one.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    pub(crate) written: Vec<Written>,
+    /// By their starts.
+    pub(crate) postponed: BTreeSet<TimestampMs>,
+}
+
 /// A series' records of one window.
 struct Found {
     window: Window,
@@ -125,6 +136,7 @@ struct Unfinished {
 #[derive(Default)]
 struct Writers {
     by_window: BTreeMap<TimestampMs, Unfinished>,
+    postponed: BTreeSet<TimestampMs>,
 }
 
 /// Scratch that is reused from series to series.
@@ -138,8 +150,8 @@ struct Scratch {
 }
 
 impl Cutter<'_> {
-    /// Writes a block for each window that has records.
-    pub(crate) fn write_blocks(&self) -> Result<Vec<Written>, CutError> {
+    /// Writes a block for each window that has records, up to [`WINDOWS_MAX`] of them.
+    pub(crate) fn write_blocks(&self) -> Result<Blocks, CutError> {
         let mut writers = Writers::default();
         let mut scratch = Scratch::default();
         for shard in &self.head.shards {
@@ -147,7 +159,7 @@ impl Cutter<'_> {
             sort(&mut found, shard);
             for of_window in found.chunk_by(|a, b| a.window == b.window) {
                 let window = of_window[0].window;
-                let writer = self.writer(&mut writers, window)?;
+                let Some(writer) = self.writer(&mut writers, window)? else { continue };
                 writer.begin_shard(shard.id)?;
                 for series in of_window {
                     if (self.is_closing)() {
@@ -159,10 +171,20 @@ impl Cutter<'_> {
             }
         }
         let finish = |u: Unfinished| Ok(Written { id: u.id, window: u.window, meta: u.writer.finish()? });
-        writers.by_window.into_values().map(finish).collect()
+        let written = writers.by_window.into_values().map(finish).collect::<Result<_, CutError>>()?;
+        Ok(Blocks { written, postponed: writers.postponed })
     }
 
-    fn writer<'w>(&self, writers: &'w mut Writers, window: Window) -> Result<&'w mut BlockWriter, CutError> {
+    /// The writer of a window's block; `None` where the window is postponed.
+    fn writer<'w>(
+        &self,
+        writers: &'w mut Writers,
+        window: Window,
+    ) -> Result<Option<&'w mut BlockWriter>, CutError> {
+        if !writers.by_window.contains_key(&window.start) && writers.by_window.len() >= WINDOWS_MAX {
+            writers.postponed.insert(window.start);
+            return Ok(None);
+        }
         let id = BlockId(self.first_id.0 + writers.by_window.len() as u64);
         if let std::collections::btree_map::Entry::Vacant(entry) = writers.by_window.entry(window.start) {
             let spec = BlockSpec {
@@ -181,7 +203,7 @@ impl Cutter<'_> {
             let writer = BlockWriter::create_paced(self.fs.clone(), &dir, spec, self.pace)?;
             entry.insert(Unfinished { id, window, writer });
         }
-        Ok(&mut writers.by_window.get_mut(&window.start).expect("inserted above").writer)
+        Ok(writers.by_window.get_mut(&window.start).map(|u| &mut u.writer))
     }
 
     /// The records of one shard that go into blocks, by series and window, and the log to read them from.

@@ -203,18 +203,24 @@ impl Database {
         Ok(())
     }
 
-    /// Cuts the windows that end by `until`: blocks, a checkpoint without what is in them, one edit.
+    /// Cuts the windows that end by `until`, some at a time: blocks, a checkpoint without what is in them, one edit.
     fn cut(&self, m: &mut Maintenance, until: TimestampMs) -> Result<(), CutError> {
-        let first_id = m.manifest.state().next_block_id(0);
-        let result = self.try_cut(m, until, first_id);
-        // A failed commit leaves open which state the disk holds: then what it may name stays, until the next start.
-        if !matches!(result, Ok(()) | Err(CutError::Commit(_))) {
-            self.discard_blocks(first_id);
+        loop {
+            let first_id = m.manifest.state().next_block_id(0);
+            let result = self.cut_some(m, until, first_id);
+            // A failed commit leaves open which state the disk holds: then what it may name stays, until the next start.
+            if !matches!(result, Ok(_) | Err(CutError::Commit(_))) {
+                self.discard_blocks(first_id);
+            }
+            if result? {
+                m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
+                return Ok(());
+            }
         }
-        result
     }
 
-    fn try_cut(&self, m: &mut Maintenance, until: TimestampMs, first_id: BlockId) -> Result<(), CutError> {
+    /// One cut; whether all windows that end by `until` are cut now.
+    fn cut_some(&self, m: &mut Maintenance, until: TimestampMs, first_id: BlockId) -> Result<bool, CutError> {
         let started = self.clock.monotonic();
         let old = self.view.load_full();
         let positions = cut::freeze(&self.head, until);
@@ -230,14 +236,14 @@ impl Database {
             newest_lsn: self.wal.end().0,
             is_closing: &|| self.is_closing(),
         };
-        let written = cutter.write_blocks()?;
+        let cut::Blocks { written, postponed } = cutter.write_blocks()?;
         if written.is_empty() {
-            m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
-            return Ok(());
+            return Ok(true);
         }
         let blocks_dir = self.dir.join(BLOCKS_DIR);
         self.fs.sync_dir(&blocks_dir).map_err(|source| CutError::Io { path: blocks_dir, source })?;
-        let ended = old.cuts.windows().filter(|start| *start + self.head.window <= until);
+        let is_cut = |start: &TimestampMs| *start + self.head.window <= until && !postponed.contains(start);
+        let ended = old.cuts.windows().filter(is_cut);
         let cuts = old.cuts.after_cut(ended.chain(written.iter().map(|w| w.window.start)), &positions);
         let mut blocks = old.blocks.clone();
         let entries: Vec<BlockEntry> = written.iter().map(entry).collect();
@@ -248,10 +254,11 @@ impl Database {
         let samples: u64 = written.iter().map(|w| w.meta.samples).sum();
         self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
         tracing::info!(blocks = written.len(), samples, until = until.0, "cut the head");
-        m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
         self.view.store(Arc::new(ViewState { blocks, cuts: cuts.clone() }));
+        // While windows are postponed no series is known to be in blocks as a whole.
+        let until = if postponed.is_empty() { until } else { TimestampMs::MIN };
         m.retired.push(&old, Retired::Series { until, positions, cuts });
-        Ok(())
+        Ok(postponed.is_empty())
     }
 
     /// A checkpoint without a cut: bounds the log that a restart replays.

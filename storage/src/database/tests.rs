@@ -446,3 +446,20 @@ fn a_window_that_a_flush_took_a_part_of_is_cut_on_time_after_a_restart() {
     assert_eq!(db.stats().blocks, 2);
     assert_eq!(contents(&db)[&l].len(), 3);
 }
+
+#[test]
+fn a_history_of_many_windows_is_cut_some_at_a_time() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let (l, idle) = (labels("m", "1", 0), labels("m", "1", 1));
+    let n = 2 * crate::compact::cut::WINDOWS_MAX as i64 + 1;
+    let history: Vec<(i64, f64)> = (0..n).rev().map(|i| (i * 2 * HOUR + 1, i as f64)).collect();
+    append(&db, &[(&idle, &[(1, 1.0), (3 * HOUR, 1.0)]), (&l, &history)]).unwrap();
+    let want = contents(&db);
+    db.flush().unwrap();
+    let stats = db.stats();
+    assert_eq!((stats.blocks, stats.checkpoints, stats.series_left), (n as u64, 3, 1));
+    assert_eq!(contents(&db), want);
+    drop(db);
+    assert_eq!(contents(&open(&fs)), want);
+}
