@@ -12,6 +12,7 @@ use crate::block::{BlockMeta, BlockSpec, BlockWriter, ChunkEntry, Tier, WriteBlo
 use crate::codec::{self, ChunkError, EncoderHint, NoColumns, Samples, Times};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
+use crate::head::log::record::Record;
 use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
 use crate::head::series::SeriesCopies;
 use crate::head::shard::{SLICE, Shard};
@@ -123,6 +124,9 @@ pub(crate) struct Cutter<'a> {
     pub(crate) newest_lsn: u64,
     /// Called between series: whether to give up.
     pub(crate) is_closing: &'a dyn Fn() -> bool,
+    /// Called with what cannot be read; once it has kept what is there, the cut goes on without it: it would fail at every try
+    /// again, and log and head would grow until the disk is full.
+    pub(crate) on_damage: &'a dyn Fn(HeadPos, CutError) -> Result<(), CutError>,
 }
 
 /// A block being written.
@@ -166,7 +170,7 @@ impl Cutter<'_> {
                         return Err(CutError::Closed);
                     }
                     let labels = labels_of(shard, series.slot);
-                    write_series(writer, series, &labels, &log, &mut scratch)?;
+                    self.write_series(writer, series, &labels, &log, &mut scratch)?;
                 }
             }
         }
@@ -236,7 +240,7 @@ impl Cutter<'_> {
         let from = found.len();
         let mut at = tail;
         let mut key: Option<SeriesKey> = None;
-        while let Some(record) = log.get(at)? {
+        while let Some(record) = self.read(log, at)? {
             let window = Window::of(record.header.first_t, self.head.window);
             let here = at;
             at = record.header.prev;
@@ -256,6 +260,67 @@ impl Cutter<'_> {
         }
         Ok(())
     }
+
+    /// The record at a position; a damaged one ends its chain.
+    fn read<'l>(&self, log: &'l LogSnapshot, at: HeadPos) -> Result<Option<Record<'l>>, CutError> {
+        log.get(at).or_else(|damage| (self.on_damage)(at, damage.into()).map(|()| None))
+    }
+
+    /// Merges a series' records into chunks of the block.
+    fn write_series(
+        &self,
+        writer: &mut BlockWriter,
+        series: &Found,
+        labels: &LabelSet,
+        log: &LogSnapshot,
+        scratch: &mut Scratch,
+    ) -> Result<(), CutError> {
+        let Scratch { parts, merged, column, chunks, hint } = scratch;
+        parts.resize_with(series.records.len().max(parts.len()), Samples::default);
+        // Records come newest first.
+        for (part, at) in parts.iter_mut().zip(series.records.iter().rev()) {
+            part.clear();
+            let Some(record) = self.read(log, *at)? else { continue };
+            let decoded = codec::verify(record.chunk)
+                .and_then(|_| codec::decode(record.chunk, &NoColumns, part).map(|_| ()));
+            if let Err(source) = decoded {
+                part.clear();
+                (self.on_damage)(*at, CutError::Chunk { at: at.0, source })?;
+            }
+        }
+        let parts = &mut parts[..series.records.len()];
+        parts.sort_by_key(|p| p.t.first().copied());
+        merged.clear();
+        codec::merge(parts, merged);
+        if merged.is_empty() {
+            return Ok(());
+        }
+        chunks.clear();
+        let mut entries = Vec::new();
+        for from in (0..merged.len()).step_by(CHUNK_SAMPLES_MAX) {
+            let to = merged.len().min(from + CHUNK_SAMPLES_MAX);
+            let (t, v) = (&merged.t[from..to], &merged.v[from..to]);
+            let times = if t.len() < COLUMN_SAMPLES_MIN {
+                Times::Inline
+            } else {
+                column.clear();
+                codec::encode_column(t, column);
+                Times::Column(writer.time_column(column))
+            };
+            let start = chunks.len();
+            codec::seal((t, v), times, hint, chunks);
+            entries.push((start..chunks.len(), t[0], t[t.len() - 1], t.len() as u32));
+        }
+        let entry = |(bytes, first, last, samples): &(std::ops::Range<usize>, i64, i64, u32)| ChunkEntry {
+            first: TimestampMs(*first),
+            last: TimestampMs(*last),
+            samples: *samples,
+            bytes: &chunks[bytes.clone()],
+        };
+        let entries: Vec<ChunkEntry<'_>> = entries.iter().map(entry).collect();
+        writer.push_series(labels, series.key, &entries)?;
+        Ok(())
+    }
 }
 
 fn labels_of(shard: &Shard, slot: SeriesSlot) -> LabelSet {
@@ -270,53 +335,4 @@ fn sort(found: &mut [Found], shard: &Shard) {
     {
         equal.sort_by_cached_key(|f| labels_of(shard, f.slot));
     }
-}
-
-/// Merges a series' records into chunks of the block.
-fn write_series(
-    writer: &mut BlockWriter,
-    series: &Found,
-    labels: &LabelSet,
-    log: &LogSnapshot,
-    scratch: &mut Scratch,
-) -> Result<(), CutError> {
-    let Scratch { parts, merged, column, chunks, hint } = scratch;
-    parts.resize_with(series.records.len().max(parts.len()), Samples::default);
-    // Records come newest first.
-    for (part, at) in parts.iter_mut().zip(series.records.iter().rev()) {
-        part.clear();
-        let Some(record) = log.get(*at)? else { continue };
-        let bad = |source| CutError::Chunk { at: at.0, source };
-        codec::verify(record.chunk).map_err(bad)?;
-        codec::decode(record.chunk, &NoColumns, part).map_err(bad)?;
-    }
-    let parts = &mut parts[..series.records.len()];
-    parts.sort_by_key(|p| p.t.first().copied());
-    merged.clear();
-    codec::merge(parts, merged);
-    chunks.clear();
-    let mut entries = Vec::new();
-    for from in (0..merged.len()).step_by(CHUNK_SAMPLES_MAX) {
-        let to = merged.len().min(from + CHUNK_SAMPLES_MAX);
-        let (t, v) = (&merged.t[from..to], &merged.v[from..to]);
-        let times = if t.len() < COLUMN_SAMPLES_MIN {
-            Times::Inline
-        } else {
-            column.clear();
-            codec::encode_column(t, column);
-            Times::Column(writer.time_column(column))
-        };
-        let start = chunks.len();
-        codec::seal((t, v), times, hint, chunks);
-        entries.push((start..chunks.len(), t[0], t[t.len() - 1], t.len() as u32));
-    }
-    let entry = |(bytes, first, last, samples): &(std::ops::Range<usize>, i64, i64, u32)| ChunkEntry {
-        first: TimestampMs(*first),
-        last: TimestampMs(*last),
-        samples: *samples,
-        bytes: &chunks[bytes.clone()],
-    };
-    let entries: Vec<ChunkEntry<'_>> = entries.iter().map(entry).collect();
-    writer.push_series(labels, series.key, &entries)?;
-    Ok(())
 }

@@ -3,13 +3,13 @@
 //! What is due is a pure choice ([`due`]); one thread carries it out, another writes the head-chunk log's pages.
 
 use super::manifest::{BlockEntry, CheckpointEntry, Edit, Manifest, State};
-use super::open::{BLOCKS_DIR, CHECKPOINT_DIR, open_block};
+use super::open::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR, open_block};
 use super::retire::{RetireQueue, Retired};
 use super::{CutError, Database, DatabaseOptions};
 use crate::compact::cut::{self, Cutter, Written};
-use crate::head::checkpoint;
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
+use crate::head::{CheckpointError, checkpoint};
 use crate::model::{BlockId, DurationMs, TimestampMs, Window};
 use crate::read::ViewState;
 use crate::wal::Lsn;
@@ -235,6 +235,7 @@ impl Database {
             first_id,
             newest_lsn: self.wal.end().0,
             is_closing: &|| self.is_closing(),
+            on_damage: &|at, error| self.keep_damaged(at, &error),
         };
         let cut::Blocks { written, postponed } = cutter.write_blocks()?;
         if written.is_empty() {
@@ -259,6 +260,14 @@ impl Database {
         let until = if postponed.is_empty() { until } else { TimestampMs::MIN };
         m.retired.push(&old, Retired::Series { until, positions, cuts });
         Ok(postponed.is_empty())
+    }
+
+    /// Keeps a copy of the segment that something damaged stands in, and counts it.
+    fn keep_damaged(&self, at: HeadPos, error: &CutError) -> Result<(), CutError> {
+        self.head.log.keep_copy(at, &self.dir.join(QUARANTINE_DIR)).map_err(CheckpointError::Log)?;
+        self.counters.cut_corruptions.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, "samples of the head-chunk log are lost; a copy of the segment is in quarantine");
+        Ok(())
     }
 
     /// A checkpoint without a cut: bounds the log that a restart replays.

@@ -27,7 +27,7 @@ pub(super) const WAL_DIR: &str = "wal";
 pub(super) const HEAD_DIR: &str = "head";
 pub(super) const CHECKPOINT_DIR: &str = "checkpoint";
 pub(super) const BLOCKS_DIR: &str = "blocks";
-const QUARANTINE_DIR: &str = "quarantine";
+pub(super) const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "LOCK";
 /// Batch builders kept for reuse: as many as requests are likely to be appended at once.
 const BATCHES: usize = 64;

@@ -19,6 +19,7 @@ pub(super) struct Counters {
     pub(super) checkpoints: AtomicU64,
     pub(super) maintenance_failures: AtomicU64,
     pub(super) head_log_failures: AtomicU64,
+    pub(super) cut_corruptions: AtomicU64,
     pub(super) series_left: AtomicU64,
     pub(super) replayed_samples: AtomicU64,
     pub(super) replay_corruptions: AtomicU64,
@@ -92,6 +93,8 @@ pub struct Stats {
     pub maintenance_failures: u64,
     /// Failed attempts to write the head-chunk log.
     pub head_log_failures: u64,
+    /// Damaged records of the head-chunk log that cuts went on without.
+    pub cut_corruptions: u64,
     /// Series that left the head.
     pub series_left: u64,
     /// Samples replayed at the start.
@@ -137,6 +140,7 @@ impl Database {
             checkpoints: c.checkpoints.load(Relaxed),
             maintenance_failures: c.maintenance_failures.load(Relaxed),
             head_log_failures: c.head_log_failures.load(Relaxed),
+            cut_corruptions: c.cut_corruptions.load(Relaxed),
             series_left: c.series_left.load(Relaxed),
             replayed_samples: c.replayed_samples.load(Relaxed),
             replay_corruptions: c.replay_corruptions.load(Relaxed),

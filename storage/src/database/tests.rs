@@ -463,3 +463,27 @@ fn a_history_of_many_windows_is_cut_some_at_a_time() {
     drop(db);
     assert_eq!(contents(&open(&fs)), want);
 }
+
+#[test]
+fn a_cut_goes_on_without_a_damaged_chunk() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let (damaged, sound) = (labels("m", "1", 0), labels("m", "1", 1));
+    let stale = f64::from_bits(crate::model::STALE_NAN_BITS);
+    append(&db, &[(&damaged, &[(1, 1.0), (2, stale)]), (&sound, &[(1, 1.0), (2, stale)])]).unwrap();
+    db.maintain();
+    let long: Vec<(i64, f64)> = (3..3000).map(|t| (t, t as f64)).collect();
+    append(&db, &[(&labels("m", "2", 2), &long)]).unwrap().ticket.wait().unwrap();
+    db.maintain();
+    assert_eq!(db.stats().checkpoints, 1);
+    let mut want = contents(&db);
+    drop(db);
+    let segment = std::path::Path::new("/data/head/0000000000000001.hcl");
+    fs.corrupt(segment, 32 + 40 + 5, 0x10).unwrap();
+    let db = open(&fs);
+    db.flush().unwrap();
+    assert_eq!(db.stats().cut_corruptions, 1);
+    want.remove(&damaged);
+    assert_eq!(contents(&db), want);
+    assert!(fs.exists(std::path::Path::new("/data/quarantine/0000000000000001.hcl")).unwrap());
+}

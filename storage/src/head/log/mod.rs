@@ -396,6 +396,26 @@ impl HeadLog {
         Ok(())
     }
 
+    /// Copies the file of a position's segment to a folder, once.
+    pub(crate) fn keep_copy(&self, at: HeadPos, folder: &Path) -> Result<(), HeadLogError> {
+        let path = segment_path(&self.dir, at.segment());
+        let copy = folder.join(format!("{:016x}.hcl", at.segment()));
+        let copied = || -> io::Result<()> {
+            if !self.fs.exists(&path)? || self.fs.exists(&copy)? {
+                return Ok(());
+            }
+            let bytes = self.fs.map(&path)?;
+            let file = self.fs.open(&copy, OpenMode::CreateNew)?;
+            file.write_all_at(&bytes, 0)?;
+            file.sync_data()?;
+            self.fs.sync_dir(folder)
+        };
+        copied().map_err(|source| {
+            self.fs.remove_file(&copy).ok();
+            HeadLogError::Io { path: copy, source }
+        })
+    }
+
     /// The oldest segment that is there.
     pub(crate) fn first_segment(&self) -> Option<u32> {
         let state = self.state.lock();
