@@ -218,8 +218,8 @@ mod tests {
         assert_eq!(
             refusal.unwrap().to_string(),
             "samples written: 1, refused: 2 (1 too far ahead, 1 too old): \
-             up{}: the sample at 996399999 ms is older than 3600000 ms; \
-             down{}: the sample at 1000600001 ms is 600001 ms ahead of the clock, more than 600000 ms"
+             up{}: the sample at 996399999 ms is older than 1h; \
+             down{}: the sample at 1000600001 ms is 10m1ms ahead of the clock, more than 10m"
         );
         let far = series("up", &[i64::MAX - NOW.0]);
         assert_eq!(take_in(&body(vec![far])).unwrap().0, [0; 0]);

@@ -13,8 +13,8 @@ use super::aliases::Alias;
 use crate::head::series::{SampleOutcome, SeriesTable};
 use crate::head::shard::Shard;
 use crate::model::{
-    Fingerprint, LabelSet, MetricMetadata, Sample, SeriesSlot, ShardId, shard_of_account,
-    shard_of_fingerprint,
+    Fingerprint, LabelSet, METRIC_NAME, MetricMetadata, Sample, SectionIter, SeriesSlot, ShardId,
+    shard_of_account, shard_of_fingerprint,
 };
 use crate::wal::{BatchBuilder, Ticket, WalError};
 use std::ops::Range;
@@ -469,11 +469,9 @@ impl Request<'_> {
             let message = match n < REFUSED_MAX {
                 false => String::new(),
                 true => {
-                    let series = crate::model::SectionIter::new(self.rows[conflict.row as usize].section);
-                    let labels: Vec<String> =
-                        series.map_while(Result::ok).map(|l| format!("{}={:?}", l.name, l.value)).collect();
+                    let series = series_text(self.rows[conflict.row as usize].section);
                     let Sample { t, v } = conflict.sample;
-                    format!("{{{}}}: another value than {v} is stored at {t}", labels.join(", "))
+                    format!("{series}: another value than {v} is stored at {t}")
                 }
             };
             tally.refuse(1, Refused { class: RefusalClass::Conflict, message });
@@ -493,7 +491,28 @@ impl Request<'_> {
     }
 }
 
+/// How much of a series' text goes into a message, which senders keep a thousand bytes of.
+const SERIES_TEXT_MAX: usize = 200;
+
+/// The series of a section in any order, for people.
+fn series_text(section: &[u8]) -> String {
+    let labels = || SectionIter::new(section).map_while(Result::ok);
+    let name = labels().find(|l| l.name == METRIC_NAME).map_or("", |l| l.value);
+    let others = labels().filter(|l| l.name != METRIC_NAME);
+    let others: Vec<String> = others.map(|l| format!("{}={:?}", l.name, l.value)).collect();
+    shortened(format!("{name}{{{}}}", others.join(", ")))
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > SERIES_TEXT_MAX {
+        text.truncate(text.floor_char_boundary(SERIES_TEXT_MAX));
+        text.push('…');
+    }
+    text
+}
+
 fn refused_new(labels: &LabelSet, too_long: bool) -> Refused {
+    let labels = shortened(labels.to_string());
     match too_long {
         true => Refused { class: RefusalClass::LabelLimit, message: format!("{labels}: too many labels") },
         false => Refused {

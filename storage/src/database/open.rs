@@ -10,7 +10,7 @@ use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace};
-use crate::model::{BlockId, ShardCount};
+use crate::model::{BlockId, DurationMs, ShardCount};
 use crate::read::ViewState;
 use crate::wal::{Lsn, Wal, WalError};
 use arc_swap::ArcSwap;
@@ -165,7 +165,7 @@ fn check_settings(dir: &Path, options: &DatabaseOptions, state: &State) -> Resul
     let init = &state.init;
     check("account.label", init.account_label.clone(), options.account_label.clone())?;
     check("shards", init.shards.to_string(), options.shards.get().to_string())?;
-    check("head.window", format!("{}ms", init.window_ms), format!("{}ms", options.window.0))?;
+    check("head.window", DurationMs(init.window_ms).to_string(), options.window.to_string())?;
     Ok(init.shard_count().unwrap_or(options.shards))
 }
 

@@ -168,7 +168,8 @@ fn late_and_repeated_samples() {
     assert_eq!((again.written, again.duplicates), (1, 1));
     let conflict = append(&db, &[(&l, &[(5 * HOUR, 2.0)])]).unwrap();
     assert_eq!((conflict.written, conflict.refused_by_class[RefusalClass::Conflict as usize]), (0, 1));
-    assert!(conflict.refused[0].message.contains("account=\"1\""), "{:?}", conflict.refused);
+    let message = &conflict.refused[0].message;
+    assert!(message.starts_with("m{account=\"1\", n=\"0\"}: another value than 2"), "{message}");
     let late: Vec<(i64, f64)> = (0..200).map(|i| (i * 60_000 + 1, i as f64)).collect();
     let appended = append(&db, &[(&l, &late)]).unwrap();
     assert_eq!((appended.written, appended.late), (200, 200));

@@ -64,9 +64,25 @@ impl fmt::Display for TimestampMs {
     }
 }
 
+/// As people and the configuration write it: `1h30m`, `250ms`, `0s`.
 impl fmt::Display for DurationMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms", self.0)
+        const UNITS: [(&str, u64); 5] =
+            [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        let mut rest = self.0.unsigned_abs();
+        for (unit, ms) in UNITS {
+            if rest >= ms {
+                write!(f, "{}{unit}", rest / ms)?;
+                rest %= ms;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -143,6 +159,17 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        let check = |ms, text: &str| assert_eq!(DurationMs(ms).to_string(), text);
+        check(0, "0s");
+        check(7_200_000, "2h");
+        check(365 * 86_400_000, "365d");
+        check(600_001, "10m1ms");
+        check(-1500, "-1s500ms");
+        check(i64::MIN, "-106751991167d7h12m55s808ms");
+    }
 
     #[test]
     fn windows_are_left_open() {
