@@ -38,6 +38,7 @@ pub(super) struct Maintenance {
     checkpoint_lsn: Lsn,
     checkpoint_bytes: u64,
     last_look: Option<Duration>,
+    /// The last flush for memory, if it did not help.
     last_flush: Option<Duration>,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Situation {
     pub(super) window: DurationMs,
     pub(super) memory_bytes: u64,
     pub(super) memory_budget: u64,
-    /// Since the last flush for memory.
+    /// Since the last flush for memory that did not help.
     pub(super) since_flush: Option<Duration>,
     /// Log since the last checkpoint.
     pub(super) log_bytes: u64,
@@ -163,13 +164,11 @@ impl Database {
             checkpoint_bytes: m.checkpoint_bytes,
             checkpoint_min: self.options.checkpoint_bytes,
         };
-        let result = match due(&situation) {
+        let due = due(&situation);
+        let result = match due {
             Due::Nothing => Ok(()),
             Due::Cut(until) => self.cut(&mut m, until),
-            Due::Flush => {
-                m.last_flush = Some(now);
-                self.cut(&mut m, TimestampMs::MAX)
-            }
+            Due::Flush => self.cut(&mut m, TimestampMs::MAX),
             Due::Checkpoint => self.checkpoint(&mut m),
         };
         match result {
@@ -179,11 +178,22 @@ impl Database {
                 tracing::error!(%error, "maintenance failed; nothing is lost, it is tried again");
             }
         }
-        let still_full = memory_bytes > self.options.memory_budget
-            && self.memory_bytes() > self.options.memory_budget / 5 * 4;
-        if self.refuse_new_series.swap(still_full, Ordering::Relaxed) != still_full {
+        self.refuse_or_admit(&mut m, due == Due::Flush, now);
+    }
+
+    /// New series are refused once a flush did not help, and admitted again when memory has been freed. Before a flush was
+    /// tried nothing is refused: many senders drop what they are told to send later.
+    fn refuse_or_admit(&self, m: &mut Maintenance, flushed: bool, now: Duration) {
+        // Series whose samples are in blocks now leave before memory is judged.
+        self.retire(m);
+        let full = self.memory_bytes() > self.options.memory_budget / 5 * 4;
+        if flushed {
+            m.last_flush = full.then_some(now);
+        }
+        let refusing = full && (flushed || self.refuse_new_series.load(Ordering::Relaxed));
+        if self.refuse_new_series.swap(refusing, Ordering::Relaxed) != refusing {
             tracing::warn!(
-                refusing = still_full,
+                refusing,
                 budget = self.options.memory_budget,
                 "memory budget of the head: new series"
             );
@@ -254,7 +264,8 @@ impl Database {
         self.commit(m, entries, &cuts)?;
         let samples: u64 = written.iter().map(|w| w.meta.samples).sum();
         self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
-        tracing::info!(blocks = written.len(), samples, until = until.0, "cut the head");
+        let until_ms = (until != TimestampMs::MAX).then_some(until.0);
+        tracing::info!(blocks = written.len(), samples, until_ms, "cut the head");
         self.view.store(Arc::new(ViewState { blocks, cuts: cuts.clone() }));
         // While windows are postponed no series is known to be in blocks as a whole.
         let until = if postponed.is_empty() { until } else { TimestampMs::MIN };

@@ -267,6 +267,8 @@ fn full_memory_flushes_then_refuses_new_series() {
     append(&db, &[(&l, &[(HOUR, 1.0)])]).unwrap();
     db.maintain();
     assert_eq!(db.stats().blocks, 0, "first the closed windows, which are empty");
+    let new = append(&db, &[(&labels("m", "1", 2), &[(HOUR, 1.0)])]).unwrap();
+    assert_eq!(new.written, 1, "nothing is refused before a flush was tried");
     db.maintain();
     assert_eq!(db.stats().blocks, 1);
     let refused = append(&db, &[(&labels("m", "1", 1), &[(HOUR, 1.0)])]).unwrap();
