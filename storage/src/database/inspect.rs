@@ -93,8 +93,8 @@ pub enum InspectError {
 
 /// Looks at the directory `dir`. Never writes; works beside a running server, whose newest writes may be missing.
 pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError> {
-    let state = Manifest::inspect(fs, dir)?;
-    let mut problems = Vec::new();
+    let (state, rest) = Manifest::inspect(fs, dir)?;
+    let mut problems = Vec::from_iter(rest);
     let checkpoint = state.checkpoint.as_ref().map(|c| {
         let path = checkpoint::path_of(&dir.join(CHECKPOINT_DIR), c.number);
         let counted = checkpoint::count(fs, &path, state.init.shards);
@@ -130,8 +130,8 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
 /// The directory's series as a restart would find them, head included, which is loaded into memory for it; and what could
 /// not be read. Never writes; beside a running server it may have to be tried again, since files come and go.
 pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), InspectError> {
-    let state = Manifest::inspect(&*fs, dir)?;
-    let mut problems = Vec::new();
+    let (state, rest) = Manifest::inspect(&*fs, dir)?;
+    let mut problems = Vec::from_iter(rest);
     let mut blocks = BTreeMap::new();
     for entry in state.blocks.values() {
         match open_block(&*fs, dir, entry) {

@@ -299,9 +299,18 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The state of `dir`'s manifest, for those who only look.
-    pub(crate) fn inspect(fs: &dyn Fs, dir: &Path) -> Result<State, ManifestError> {
-        read(fs, &dir.join(NAME)).map(|(state, ..)| state)
+    /// The state of `dir`'s manifest, for those who only look; and what is behind its last valid edit, if anything is.
+    pub(crate) fn inspect(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<String>), ManifestError> {
+        let path = dir.join(NAME);
+        let (state, valid, len) = read(fs, &path)?;
+        let rest = || {
+            format!(
+                "{}: {} bytes at {valid} are no valid edit; a start cuts them off",
+                path.display(),
+                len - valid
+            )
+        };
+        Ok((state, (valid < len).then(rest)))
     }
 
     /// The fold of all edits so far.

@@ -67,7 +67,21 @@ fn the_state_is_the_fold_of_all_edits() {
     let state = open(&fs).unwrap().state().clone();
     assert_eq!(&state, manifest.state());
     assert_eq!(state.blocks.keys().copied().collect::<Vec<_>>(), [b]);
-    assert_eq!(Manifest::inspect(&fs, Path::new(DIR)).unwrap(), state);
+    assert_eq!(Manifest::inspect(&fs, Path::new(DIR)).unwrap(), (state, None));
+}
+
+#[test]
+fn inspection_tells_what_a_start_would_cut_off() {
+    let fs = disk(1);
+    add(&mut open(&fs).unwrap()).unwrap();
+    let path = Path::new(DIR).join(NAME);
+    let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+    let len = file.len().unwrap();
+    file.write_all_at(b"torn", len).unwrap();
+    let (state, rest) = Manifest::inspect(&fs, Path::new(DIR)).unwrap();
+    assert_eq!(state.blocks.len(), 1);
+    let rest = rest.unwrap();
+    assert!(rest.contains(&format!("4 bytes at {len} are no valid edit")), "{rest}");
 }
 
 #[test]
@@ -221,7 +235,7 @@ fn any_bytes_are_read_without_panic() {
 fn a_spread_over_shards_is_refused() {
     let fs = disk(1);
     drop(open(&fs).unwrap());
-    let mut state = Manifest::inspect(&fs, Path::new(DIR)).unwrap();
+    let mut state = Manifest::inspect(&fs, Path::new(DIR)).unwrap().0;
     state.init.spread = 2;
     write_anew(&fs, Path::new(DIR), &state).unwrap();
     let error = open(&fs).unwrap_err().to_string();
