@@ -15,10 +15,19 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Failure>() => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("cardinal: {error:#}");
+            eprintln!("cardinal: {}", explanation(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes. A cause that the text before it has told already is not told again.
+fn explanation(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => text,
+        told => format!("{told}: {cause}"),
+    })
 }
 
 /// Prints what the parser of the command line has to say: help on request, else what is wrong.
@@ -37,6 +46,15 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let disk = anyhow::anyhow!("the disk is full");
+        assert_eq!(
+            explanation(&disk.context("a: the disk is full").context("cannot start")),
+            "cannot start: a: the disk is full"
+        );
+    }
 
     #[test]
     fn a_broken_pipe_is_no_failure() {

@@ -1,5 +1,6 @@
 //! What a command found: the same facts and tables as text for people and as JSON for programs.
 
+use std::collections::HashSet;
 use std::io::{Write, stdout};
 
 use serde_json::{Map, Value, json};
@@ -44,8 +45,10 @@ impl Report {
         self.parts.push(Part::Table { title, columns: columns.to_vec(), rows });
     }
 
-    /// Prints it, problems last.
-    pub(super) fn print(&self, as_json: bool) -> anyhow::Result<()> {
+    /// Prints it, problems last, each of them once: a damaged page is met from many sides.
+    pub(super) fn print(&mut self, as_json: bool) -> anyhow::Result<()> {
+        let mut seen = HashSet::new();
+        self.problems.retain(|problem| seen.insert(problem.clone()));
         let text = if as_json { serde_json::to_string_pretty(&self.json())? } else { self.text() };
         Ok(writeln!(stdout(), "{}", text.trim_end())?)
     }
@@ -107,7 +110,7 @@ impl Part {
 
 /// A title as the name of a JSON member.
 fn key(title: &str) -> String {
-    title.replace([' ', '/'], "_")
+    title.replace([' ', '/', '-'], "_")
 }
 
 impl Cell {

@@ -99,7 +99,9 @@ fn put_sections(report: &mut Report, block: &Block) {
 }
 
 fn add_weight(to: &mut BTreeMap<String, SeriesWeight>, weight: &SeriesWeight) {
-    let sum = to.entry(weight.value.clone()).or_default();
+    let sum = to
+        .entry(weight.value.clone())
+        .or_insert_with(|| SeriesWeight { value: weight.value.clone(), ..SeriesWeight::default() });
     sum.series += weight.series;
     sum.chunks += weight.chunks;
     sum.bytes += weight.bytes;
@@ -141,7 +143,7 @@ impl Totals {
         let rows = names
             .into_iter()
             .map(|(name, (values, series))| vec![Cell::Text(name), Count(values), Count(series)]);
-        report.table("label names", &["name", "values (each shard's added)", "series"], rows.collect());
+        report.table("label names", &["name", "values added over shards", "series"], rows.collect());
         report.table("heaviest metrics", &["metric", "series", "chunks", "bytes"], heaviest(self.metrics));
         report.table("heaviest accounts", &["account", "series", "chunks", "bytes"], heaviest(self.accounts));
         let unlisted = self.damaged.saturating_sub(self.problems.len() as u64);

@@ -64,7 +64,7 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     anyhow::ensure!(fs.exists(&directory)?, "{}: there is no such directory", directory.display());
-    let report = match &args.what {
+    let mut report = match &args.what {
         None => directory::report(&*fs, &directory)?,
         Some(What::Block { id }) => block::report(&*fs, &directory, id)?,
         Some(What::Series { selector, limit }) => series::report(fs, &directory, selector, *limit)?,
