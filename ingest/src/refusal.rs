@@ -63,6 +63,19 @@ impl Refusal {
         }
     }
 
+    /// The reason in metrics, one word of a fixed list.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Snappy(_) | Self::Expansion { .. } | Self::Walk(WalkError::Malformed(_)) => "malformed",
+            Self::TooLarge { .. } | Self::Walk(WalkError::TooLong { .. }) => "request_bytes",
+            Self::Walk(WalkError::TooManySamples { .. }) => "request_samples",
+            Self::Invalid(_) => "samples",
+            Self::NoRoom(_) => "no_memory_for_series",
+            Self::Overloaded(_) => "in_flight_bytes",
+            Self::Storage(_) => "storage",
+        }
+    }
+
     /// How long the sender should wait before it repeats the request; `None` where it should not.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

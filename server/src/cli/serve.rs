@@ -63,7 +63,11 @@ async fn serve(resolved: Resolved, file: Option<&Path>) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let state = AppState::new(config, clock.clone());
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(listen::serve(listener, router(state.clone()), async { drop(stopped.await) }));
+    let serving = state.clone();
+    let server = tokio::spawn(async move {
+        let stop = async { drop(stopped.await) };
+        listen::serve(listener, router(serving.clone()), &serving.connections, stop).await
+    });
     let core = tokio::select! {
         core = open(state.config.clone(), clock) => core?,
         () = signals.next() => return Ok(()),

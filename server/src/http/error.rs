@@ -90,8 +90,7 @@ impl ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let kind = match &error {
-            QueryError::Parse { .. } => return Self::parameter("query", error),
-            QueryError::BadRequest(_) => ErrorKind::BadData,
+            QueryError::Parse { .. } | QueryError::BadRequest(_) => return Self::parameter("query", error),
             QueryError::Execution { .. } | QueryError::TooManySamples { .. } => ErrorKind::Execution,
             QueryError::Timeout => ErrorKind::Timeout,
             QueryError::Canceled => ErrorKind::Canceled,
@@ -155,7 +154,7 @@ mod tests {
         };
         let parse = QueryError::Parse { position: Position { line: 1, column: 4 }, message: "no".into() };
         check(parse, ErrorKind::BadData, "invalid parameter \"query\": 1:4: parse error: no");
-        check(QueryError::BadRequest("no".into()), ErrorKind::BadData, "no");
+        check(QueryError::BadRequest("no".into()), ErrorKind::BadData, "invalid parameter \"query\": no");
         let execution = QueryError::Execution { position: None, message: "no".into() };
         check(execution, ErrorKind::Execution, "no");
         check(QueryError::Timeout, ErrorKind::Timeout, "query timed out in expression evaluation");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
@@ -28,9 +29,11 @@ pub(super) async fn names(State(state): State<Arc<AppState>>, params: Params) ->
 /// The values of one label.
 pub(super) async fn values(
     State(state): State<Arc<AppState>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let Path(name) =
+        name.map_err(|_| ApiError::bad_data("invalid label name: what the path holds is not UTF-8"))?;
     let name = label_name(&name)?;
     let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
     run(state, &params, move |task| {

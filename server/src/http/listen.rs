@@ -23,16 +23,37 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// longer is cut off.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// Places for connections.
+#[derive(Debug)]
+pub struct Connections(Arc<Semaphore>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(CONNECTIONS_MAX)))
+    }
+}
+
+impl Connections {
+    /// How many are open, and how many may be. The one that is waited for next counts as open.
+    pub fn open_and_max(&self) -> (usize, usize) {
+        (CONNECTIONS_MAX - self.0.available_permits(), CONNECTIONS_MAX)
+    }
+}
+
 /// Serves `router` until `stop` resolves, then ends: no new connections, idle ones closed, requests in flight finished.
 /// Whether all of them finished in time.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> bool {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    room: &Connections,
+    stop: impl Future<Output = ()>,
+) -> bool {
     let connections = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, permit) = accept(&listener, &room) => connect(stream, permit, &router, &connections),
+            (stream, permit) = accept(&listener, &room.0) => connect(stream, permit, &router, &connections),
         }
     }
     drop(listener);

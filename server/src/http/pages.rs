@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::state::AppState;
@@ -43,11 +43,16 @@ pub(super) async fn metrics(State(state): State<Arc<AppState>>) -> Response {
 }
 
 /// Where to go from here.
-pub(super) async fn home(State(state): State<Arc<AppState>>) -> Html<String> {
-    Html(
-        HOME.replace("{version}", env!("CARGO_PKG_VERSION"))
-            .replace("{listen}", &state.config.listen.to_string()),
-    )
+pub(super) async fn home(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Html<String> {
+    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
+    let listen = state.config.listen.to_string();
+    Html(HOME.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{address}", asked.unwrap_or(&listen)))
+}
+
+/// Whether a `Host` header may stand on a page as it is.
+fn is_host(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
+    (1..=255).contains(&text.len()) && text.bytes().all(plain)
 }
 
 /// What nobody knows.
@@ -67,8 +72,8 @@ const HOME: &str = r#"<!doctype html>
 <ol>
 <li>Let Prometheus write here:
 <pre>remote_write:
-  - url: http://{listen}/api/v1/write</pre>
-<li>Add a data source of type <em>Prometheus</em> to Grafana, with the URL <code>http://{listen}</code>.
+  - url: http://{address}/api/v1/write</pre>
+<li>Add a data source of type <em>Prometheus</em> to Grafana, with the URL <code>http://{address}</code>.
 <li>Ask something: <a href="/api/v1/query?query=count({__name__!=%22%22})">how many series are there?</a>
 or <code>cardinal query up</code>.
 </ol>

@@ -10,6 +10,7 @@ use cardinal_storage::database::Database;
 use cardinal_storage::io::Clock;
 
 use super::gate::Gate;
+use super::listen::Connections;
 use crate::config::Config;
 use crate::telemetry::{Readings, Telemetry};
 
@@ -20,6 +21,8 @@ pub struct AppState {
     pub config: Config,
     /// What is counted.
     pub telemetry: Telemetry,
+    /// Places for connections.
+    pub connections: Connections,
     /// Turns for queries.
     pub gate: Gate,
     /// Evaluates queries.
@@ -44,6 +47,7 @@ impl AppState {
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Arc<Self> {
         let queue = usize::try_from(config.query_queue).unwrap_or(usize::MAX);
         Arc::new(Self {
+            connections: Connections::default(),
             gate: Gate::new(config.query_concurrency(), queue),
             engine: Engine::new(engine_options(&config)),
             telemetry: Telemetry::new(),
@@ -79,6 +83,7 @@ impl AppState {
         self.telemetry.encode(Readings {
             stats: self.core.get().map(|core| core.database.stats()),
             writes: self.core.get().map(|core| core.writer.stats()),
+            connections: self.connections.open_and_max(),
             queries_running: self.gate.running(),
             queries_waiting: self.gate.waiting(),
         })

@@ -187,6 +187,11 @@ async fn errors_have_their_types_and_statuses() {
     server.refuses("/api/v1/query?query=1&time=x", 400, "bad_data", text).await;
     let text = "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration";
     server.refuses("/api/v1/query?query=1&timeout=x", 400, "bad_data", text).await;
+    let text = "invalid parameter \"query\": invalid expression type \"range vector\" for range query, \
+                must be Scalar or instant Vector";
+    server.refuses("/api/v1/query_range?query=a[1m]&start=0&end=1&step=1", 400, "bad_data", text).await;
+    let text = "invalid label name: what the path holds is not UTF-8";
+    server.refuses("/api/v1/label/%FF/values", 400, "bad_data", text).await;
     let text = "exceeded maximum resolution of 11,000 points per timeseries. \
                 Try decreasing the query resolution (?step=XX)";
     server.refuses("/api/v1/query_range?query=1&start=0&end=11001&step=1", 400, "bad_data", text).await;
@@ -216,7 +221,12 @@ async fn methods_paths_and_origins() {
     assert_eq!(status(Method::GET, "/api/v1/nothing").await.status(), 404);
     assert_eq!(status(Method::HEAD, "/-/ready").await.status(), 200);
     assert_eq!(status(Method::GET, "/-/healthy").await.status(), 200);
-    assert!(text_of(status(Method::GET, "/").await).await.contains("remote_write"));
+    assert!(text_of(status(Method::GET, "/").await).await.contains("http://127.0.0.1:9460/api/v1/write"));
+    for (host, shown) in [("db.example.net:80", "db.example.net:80"), ("<b>", "127.0.0.1:9460")] {
+        let mut home = request(Method::GET, "/", "");
+        home.headers_mut().insert("host", HeaderValue::from_static(host));
+        assert!(text_of(server.send(home).await).await.contains(&format!("http://{shown}/api/v1/write")));
+    }
     for path in ["/api/v1/query", "/api/v1/nothing"] {
         let mut options = request(Method::OPTIONS, path, "");
         options.headers_mut().insert("origin", HeaderValue::from_static("http://grafana"));
@@ -267,12 +277,29 @@ async fn write_requests_that_are_refused() {
     let mut long = write_request(&WriteRequest::default());
     long.headers_mut().insert("content-length", HeaderValue::from(1u64 << 40));
     assert_eq!(server.send(long).await.status(), 400);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    for (reason, n) in [("media_type", 3), ("malformed", 1), ("request_bytes", 1)] {
+        let line = format!("\ncardinal_write_refusals_total{{reason=\"{reason}\"}} {n}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     let partly: [(&[(&str, &str)], f64); 2] = [(&[("__name__", "good")], 1.0), (&[("no", "name")], 1.0)];
     let response = server.write(&partly, 0).await;
     assert_eq!(response.status(), 400);
     let text = text_of(response).await;
     assert!(text.contains("no=\"name\""), "{text}");
     assert_eq!(server.data("/api/v1/query?query=good").await["result"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_gives_its_place_back() {
+    let server = Server::open(&[]);
+    let stuck = Request::post("/api/v1/write")
+        .header("content-length", "1000")
+        .body(Body::from_stream(futures_util::stream::pending::<Result<&[u8], std::io::Error>>()));
+    let response = server.send(stuck.expect("a request")).await;
+    assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (503, "1".to_owned()));
+    let core = server.state.core().expect("open");
+    assert_eq!(core.writer.stats().in_flight_bytes, 0);
 }
 
 #[tokio::test]

@@ -1,45 +1,53 @@
 //! Remote write: headers before bodies, bytes in flight bounded, an answer only once everything is durable.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cardinal_ingest::Refusal;
+use tokio::time::timeout;
 
 use super::state::AppState;
+use crate::telemetry::RefusalLabels;
 
 /// The message that is understood.
 const PROTO: &str = "prometheus.WriteRequest";
 
+/// How long a body may take to come. Until then its bytes count as in flight, so that a sender that has gone silently
+/// must not hold them for ever. Senders themselves give up after 30 s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Takes one request.
 pub(super) async fn write(State(state): State<Arc<AppState>>, request: Request) -> Response {
-    let Some(core) = state.core().cloned() else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "the database is not open");
-    };
-    let (parts, body) = request.into_parts();
-    if let Err(reason) = check_headers(&parts.headers) {
-        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &reason);
+    match take(&state, request).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refused) => {
+            state.telemetry.writes_refused.get_or_create(&RefusalLabels { reason: refused.reason }).inc();
+            refused.into_response()
+        }
     }
+}
+
+async fn take(state: &AppState, request: Request) -> Result<(), Refused> {
+    let not_open = || Refused::new(503, "not_open", "the database is not open");
+    let core = state.core().cloned().ok_or_else(not_open)?;
+    let (parts, body) = request.into_parts();
+    check_headers(&parts.headers).map_err(|reason| Refused::new(415, "media_type", reason))?;
     let bytes_max = core.writer.body_bytes_max();
     let length = content_length(&parts.headers);
     if length.is_some_and(|n| n > bytes_max) {
-        return too_large(bytes_max);
+        return Err(too_large(bytes_max));
     }
-    let permit = match core.writer.admit(length.unwrap_or(bytes_max)) {
-        Ok(permit) => permit,
-        Err(refusal) => return refused(&refusal),
-    };
-    let Ok(body) = to_bytes(body, bytes_max).await else { return too_large(bytes_max) };
+    let permit = core.writer.admit(length.unwrap_or(bytes_max))?;
+    let body = timeout(BODY_TIMEOUT, to_bytes(body, bytes_max)).await.map_err(|_| too_slow())?;
+    let body = body.map_err(|_| too_large(bytes_max))?;
     let written = tokio::task::spawn_blocking(move || core.writer.write(&body, permit)).await;
-    let Ok(response) = written else {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be stored: see the log");
-    };
-    match response.durable().await {
-        Ok(_) => StatusCode::NO_CONTENT.into_response(),
-        Err(refusal) => refused(&refusal),
-    }
+    let failed = |_| Refused::new(500, "failed", "the request could not be stored: see the log");
+    written.map_err(failed)?.durable().await?;
+    Ok(())
 }
 
 /// The schema is told by the content type alone; without one, or without its parameter, it is version 1.
@@ -67,24 +75,50 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// 400 rather than 413: some senders take anything but 400 and 415 for a reason to try for ever.
-fn too_large(bytes_max: usize) -> Response {
+fn too_large(bytes_max: usize) -> Refused {
     let message = format!(
         "the body is not complete, or longer than {bytes_max} bytes: send less at once, or raise ingest.request_bytes"
     );
-    text(StatusCode::BAD_REQUEST, &message)
+    Refused::new(400, "request_bytes", message)
 }
 
-fn refused(refusal: &Refusal) -> Response {
-    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = text(status, &refusal.to_string());
-    if let Some(wait) = refusal.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+/// 503 rather than 408: it is no fault of the samples, and they must not be dropped.
+fn too_slow() -> Refused {
+    let message = format!("the body did not come within {} s; send it again", BODY_TIMEOUT.as_secs());
+    Refused { retry_after: Some(Duration::from_secs(1)), ..Refused::new(503, "body_timeout", message) }
+}
+
+/// An answer other than success.
+struct Refused {
+    status: u16,
+    reason: &'static str,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl Refused {
+    fn new(status: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), retry_after: None }
     }
-    response
 }
 
-fn text(status: StatusCode, message: &str) -> Response {
-    (status, format!("{message}\n")).into_response()
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        let retry_after = refusal.retry_after();
+        Self { status: refusal.status(), reason: refusal.reason(), message, retry_after }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, format!("{}\n", self.message)).into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub struct Telemetry {
     registry: Registry,
     http_requests: Family<HttpLabels, Counter>,
     http_seconds: Family<PathLabels, Histogram, fn() -> Histogram>,
+    /// Write requests that were not answered with success.
+    pub writes_refused: Family<RefusalLabels, Counter>,
     /// Queries that were sent away or cut short by a limit.
     pub queries_refused: Family<RefusalLabels, Counter>,
     /// Samples that queries read.
@@ -59,6 +61,7 @@ impl Telemetry {
         let telemetry = Self {
             http_requests: Family::default(),
             http_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            writes_refused: Family::default(),
             queries_refused: Family::default(),
             query_samples_read: Counter::default(),
             registry: Registry::default(),
@@ -79,6 +82,8 @@ impl Telemetry {
         to.register("http_requests", "HTTP requests by route and status", self.http_requests.clone());
         let help = "Time from request to answer";
         to.register("http_request_duration_seconds", help, self.http_seconds.clone());
+        let help = "Write requests refused, in whole or part, or sent away to come again, by reason";
+        to.register("write_refusals", help, self.writes_refused.clone());
         let help = "Queries refused or cut short by a limit, by reason";
         to.register("queries_refused", help, self.queries_refused.clone());
         to.register("query_samples_read", "Samples that queries read", self.query_samples_read.clone());

@@ -19,6 +19,8 @@ pub struct Readings {
     pub stats: Option<Stats>,
     /// The way in.
     pub writes: Option<WriteStats>,
+    /// Connections that are open, and how many may be.
+    pub connections: (usize, usize),
     /// Queries that have their turn.
     pub queries_running: usize,
     /// Queries in line.
@@ -29,6 +31,13 @@ impl Collector for Readings {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
         out.gauge("ready", "Whether requests for data are answered", u8::from(self.stats.is_some()))?;
+        let (open, max) = self.connections;
+        out.gauge("http_connections", "HTTP connections that are open", open as f64)?;
+        out.gauge(
+            "http_connections_max",
+            "HTTP connections that may be open; further ones wait",
+            max as f64,
+        )?;
         out.gauge("queries_running", "Queries that have their turn", self.queries_running as f64)?;
         out.gauge("queries_waiting", "Queries that wait for their turn", self.queries_waiting as f64)?;
         if let Some(stats) = &self.stats {
@@ -60,6 +69,12 @@ fn put_head(out: &mut Out<'_>, head: &HeadStats) -> fmt::Result {
         out.gauge("head_oldest_sample_seconds", "Time of the oldest sample in memory", seconds(oldest))?;
         out.gauge("head_newest_sample_seconds", "Time of the newest sample in memory", seconds(newest))?;
     }
+    out.gauge("label_forms", "Other forms of label sections that are remembered", head.forms as f64)?;
+    out.counter(
+        "label_forms_forgotten",
+        "Such forms that were forgotten at the limit",
+        head.forms_forgotten as f64,
+    )?;
     out.gauge("metadata_entries", "Statements about metric families that are kept", head.metadata as f64)?;
     out.counter("metadata_dropped", "Statements dropped at the limit", head.metadata_dropped as f64)
 }

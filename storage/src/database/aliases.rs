@@ -18,9 +18,19 @@ pub(crate) struct Alias {
 #[derive(Debug, Default)]
 pub(crate) struct Aliases {
     forms: HashMap<Fingerprint, Alias>,
+    forgotten: u64,
 }
 
 impl Aliases {
+    pub(crate) fn len(&self) -> u64 {
+        self.forms.len() as u64
+    }
+
+    /// Forms forgotten at the limit so far.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
@@ -32,6 +42,7 @@ impl Aliases {
     pub(crate) fn extend(&mut self, forms: impl Iterator<Item = (Fingerprint, Alias)>) {
         for (wire, alias) in forms {
             if self.forms.len() >= FORMS_MAX {
+                self.forgotten += self.len();
                 self.forms.clear();
             }
             self.forms.insert(wire, alias);

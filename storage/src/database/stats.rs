@@ -60,6 +60,10 @@ pub struct HeadStats {
     pub log_bytes: u64,
     /// Whether new series are refused, since memory is used up.
     pub refuses_new_series: bool,
+    /// Other forms of label sections that are remembered.
+    pub forms: u64,
+    /// Such forms that were forgotten at the limit.
+    pub forms_forgotten: u64,
     /// Metadata statements kept.
     pub metadata: u64,
     /// Metadata statements dropped at the limit.
@@ -154,6 +158,10 @@ impl Database {
             log_bytes: self.head.log.mapped_bytes(),
             refuses_new_series: self.refuse_new_series.load(Relaxed),
             ..HeadStats::default()
+        };
+        (stats.forms, stats.forms_forgotten) = {
+            let aliases = self.aliases.lock();
+            (aliases.len(), aliases.forgotten())
         };
         (stats.metadata, stats.metadata_dropped) = {
             let (kept, dropped) = self.head.metadata.lock().counts();
