@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Freed memory goes back to the system, and threads do not wait for each other to allocate.
+/// Threads do not wait for each other to allocate. Without huge pages: see the decision record on the allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
