@@ -162,3 +162,19 @@ fn heaviest(weights: BTreeMap<String, SeriesWeight>) -> Vec<Vec<Cell>> {
         |w: SeriesWeight| vec![Cell::Text(name(w.value)), Count(w.series), Count(w.chunks), Bytes(w.bytes)];
     weights.into_iter().take(LIST_MAX).map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_all_shards_add_up_under_their_names() {
+        let weight = |value: &str, bytes| SeriesWeight { value: value.into(), series: 1, chunks: 2, bytes };
+        let mut sums = BTreeMap::new();
+        for weight in [weight("up", 10), weight("", 15), weight("up", 7)] {
+            add_weight(&mut sums, &weight);
+        }
+        let row = |name: &str, n, bytes| vec![Cell::text_of(name), Count(n), Count(2 * n), Bytes(bytes)];
+        assert_eq!(heaviest(sums), [row("up", 2, 17), row("(none)", 1, 15)]);
+    }
+}
