@@ -254,9 +254,10 @@ fn literals(hir: &Hir) -> Option<Literals> {
             let mut set = Literals::new();
             let mut bytes = 0;
             for branch in branches {
-                let mut more = literals(branch)?;
+                let more = literals(branch)?;
                 bytes += more.iter().map(String::len).sum::<usize>();
-                set.append(&mut more);
+                // Not `append`, which rebuilds the whole set.
+                set.extend(more);
                 if set.len() > LITERALS_MAX || bytes > LITERAL_BYTES_MAX {
                     return None;
                 }
