@@ -1,10 +1,13 @@
 //! The `MANIFEST`: the only commit point of a data directory (`docs/format/manifest.md`).
 
+use super::open::{CHECKPOINT_DIR, QUARANTINE_DIR};
+use crate::head::checkpoint;
 use crate::io::{File, Fs, OpenMode};
 use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -263,6 +266,7 @@ pub(crate) struct Manifest {
     state: State,
     /// Whether the last edit failed: then it is open which state the disk holds, and the file is not appended to.
     unsettled: bool,
+    was_cut: bool,
 }
 
 impl Manifest {
@@ -282,17 +286,21 @@ impl Manifest {
                 len,
                 state: State { next_sequence: 3, ..state },
                 unsettled: false,
+                was_cut: false,
             });
         }
         let (state, len, found) = read(&*fs, &path)?;
         let file = fs.open(&path, OpenMode::ReadWrite).map_err(at)?;
         if found > len {
-            tracing::warn!(file = %path.display(), offset = len, bytes = found - len, "cut the remains of an edit that a crash interrupted");
+            refuse_damage(&*fs, dir, &state, len)?;
+            let kept = keep_remains(&*fs, dir, &*file, len..found).map_err(at)?;
+            tracing::warn!(file = %path.display(), offset = len, bytes = found - len, kept = %kept.display(), "cut the remains of an edit that a crash interrupted");
             file.set_len(len).map_err(at)?;
         }
         // Whoever wrote it may have been killed before its sync; what it does not name is about to be removed.
         file.sync_data().and_then(|()| fs.sync_dir(dir)).map_err(at)?;
-        let mut manifest = Self { fs, dir: dir.into(), file, len, state, unsettled: false };
+        let was_cut = found > len;
+        let mut manifest = Self { fs, dir: dir.into(), file, len, state, unsettled: false, was_cut };
         if len > REWRITE_BYTES {
             manifest.rewrite(manifest.state.clone()).map_err(at)?;
         }
@@ -311,6 +319,12 @@ impl Manifest {
             )
         };
         Ok((state, (valid < len).then(rest)))
+    }
+
+    /// Whether the remains of an edit were cut when it was opened. They may be those of an edit that was committed and has
+    /// rotted since: what the state does not name is to be kept then.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut
     }
 
     /// The fold of all edits so far.
@@ -356,6 +370,36 @@ impl Manifest {
         self.state = State { next_sequence, ..state };
         Ok(())
     }
+}
+
+/// Bytes at the end that are no edit are the remains of one that a crash interrupted, or one that was committed and is
+/// damaged. A commit lets the checkpoint before it go: where that is gone, the edit was committed, and everything that it
+/// names must stay for whoever mends it.
+fn refuse_damage(fs: &dyn Fs, dir: &Path, state: &State, offset: u64) -> Result<(), ManifestError> {
+    let Some(checkpoint) = &state.checkpoint else { return Ok(()) };
+    let file = checkpoint::path_of(&dir.join(CHECKPOINT_DIR), checkpoint.number);
+    if fs.exists(&file).map_err(|source| ManifestError::Io { path: file.clone(), source })? {
+        return Ok(());
+    }
+    let expected = format!("the edit that took {} out of force", file.display());
+    Err(ManifestError::Corrupt { path: dir.join(NAME), offset, expected, found: "a damaged one".into() })
+}
+
+/// Copies what is about to be cut.
+fn keep_remains(fs: &dyn Fs, dir: &Path, file: &dyn File, range: Range<u64>) -> io::Result<PathBuf> {
+    let folder = dir.join(QUARANTINE_DIR);
+    fs.create_dir_all(&folder)?;
+    let path = folder.join(format!("{NAME}-{:016x}.torn", range.start));
+    if fs.exists(&path)? {
+        fs.remove_file(&path)?;
+    }
+    let bytes = file.read_all()?;
+    let remains = usize::try_from(range.start).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+    let copy = fs.open(&path, OpenMode::CreateNew)?;
+    copy.write_all_at(remains, 0)?;
+    copy.sync_data()?;
+    fs.sync_dir(&folder)?;
+    Ok(path)
 }
 
 /// A directory without a manifest must not hold what one would name.

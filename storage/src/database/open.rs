@@ -104,7 +104,8 @@ impl Database {
             fs.create_dir_all(&path).map_err(io_at(&path))?;
         }
         fs.sync_dir(&dir).map_err(io_at(&dir))?;
-        remove_garbage(&*fs, &dir, &state)?;
+        let garbage = if manifest.was_cut() { Garbage::Keep } else { Garbage::Remove };
+        remove_garbage(&*fs, &dir, &state, garbage)?;
         let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
         let wal = Wal::open(fs.clone(), &dir.join(WAL_DIR), options.wal(), replayed.newest_lsn.next())?;
         let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
@@ -169,16 +170,43 @@ fn check_settings(dir: &Path, options: &DatabaseOptions, state: &State) -> Resul
     Ok(init.shard_count().unwrap_or(options.shards))
 }
 
+/// What becomes of files that the manifest does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Garbage {
+    /// They go.
+    Remove,
+    /// They go to the quarantine: a damaged edit may have named them.
+    Keep,
+}
+
+impl Garbage {
+    fn put_away(self, fs: &dyn Fs, dir: &Path, path: &Path, is_dir: bool) -> io::Result<()> {
+        let remove = |path: &Path| if is_dir { fs.remove_dir_all(path) } else { fs.remove_file(path) };
+        if self == Self::Remove {
+            return remove(path);
+        }
+        let quarantine = dir.join(QUARANTINE_DIR);
+        let kept = quarantine.join(path.file_name().unwrap_or_default());
+        if fs.exists(&kept)? {
+            remove(&kept)?;
+        }
+        fs.rename(path, &kept)?;
+        fs.sync_dir(&quarantine)?;
+        tracing::warn!(path = %path.display(), kept = %kept.display(), "put away what the manifest does not name");
+        Ok(())
+    }
+}
+
 /// Removes what the manifest does not name: the remains of cuts and checkpoints that were not committed.
-fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State) -> Result<(), OpenError> {
+fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State, garbage: Garbage) -> Result<(), OpenError> {
     let blocks = dir.join(BLOCKS_DIR);
     for entry in fs.read_dir(&blocks).map_err(io_at(&blocks))? {
         let named =
             u64::from_str_radix(&entry.name, 16).is_ok_and(|id| state.blocks.contains_key(&BlockId(id)));
         if !named && entry.is_dir {
             let path = blocks.join(&entry.name);
-            tracing::info!(path = %path.display(), "removed a block that was never committed");
-            fs.remove_dir_all(&path).map_err(io_at(&path))?;
+            tracing::info!(path = %path.display(), "a block that was never committed goes");
+            garbage.put_away(fs, dir, &path, true).map_err(io_at(&path))?;
         }
     }
     let checkpoints = dir.join(CHECKPOINT_DIR);
@@ -186,7 +214,7 @@ fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State) -> Result<(), OpenErro
     for entry in fs.read_dir(&checkpoints).map_err(io_at(&checkpoints))? {
         let path = checkpoints.join(&entry.name);
         if Some(&path) != in_force.as_ref() && !entry.is_dir {
-            fs.remove_file(&path).map_err(io_at(&path))?;
+            garbage.put_away(fs, dir, &path, false).map_err(io_at(&path))?;
         }
     }
     Ok(())

@@ -258,3 +258,40 @@ fn a_long_manifest_is_written_anew_at_start() {
     add(&mut again).unwrap();
     assert_eq!(open(&fs).unwrap().state(), again.state());
 }
+
+/// A manifest whose second edit puts checkpoint 2 in force instead of 1, that edit damaged.
+fn damaged_last_edit(fs: &SimFs) -> u64 {
+    let mut manifest = open(fs).unwrap();
+    let entry = |number| CheckpointEntry { number, bytes: 1, wal_segment: 1, head_log_end: 0 };
+    let edit = |number| Edit { checkpoint: Some(entry(number)), ..Edit::default() };
+    manifest.commit(&edit(1)).unwrap();
+    let whole = manifest.len;
+    manifest.commit(&edit(2)).unwrap();
+    manifest.file.write_all_at(b"~", whole + 20).unwrap();
+    whole
+}
+
+#[test]
+fn a_damaged_edit_that_was_committed_is_refused_and_left() {
+    let fs = disk(1);
+    let whole = damaged_last_edit(&fs);
+    let before = fs.open(&Path::new(DIR).join(NAME), OpenMode::Read).unwrap().read_all().unwrap();
+    let error = open(&fs).unwrap_err();
+    assert!(matches!(error, ManifestError::Corrupt { offset, .. } if offset == whole), "{error}");
+    assert_eq!(fs.open(&Path::new(DIR).join(NAME), OpenMode::Read).unwrap().read_all().unwrap(), before);
+}
+
+#[test]
+fn an_edit_that_was_not_committed_is_cut_and_kept_aside() {
+    let fs = disk(1);
+    let whole = damaged_last_edit(&fs);
+    let folder = Path::new(DIR).join(CHECKPOINT_DIR);
+    fs.create_dir_all(&folder).unwrap();
+    fs.open(&checkpoint::path_of(&folder, 1), OpenMode::CreateNew).unwrap();
+    let manifest = open(&fs).unwrap();
+    assert!(manifest.was_cut());
+    assert_eq!((manifest.state().checkpoint.as_ref().map(|c| c.number), manifest.len), (Some(1), whole));
+    let kept = Path::new(DIR).join(QUARANTINE_DIR).join(format!("MANIFEST-{whole:016x}.torn"));
+    assert!(fs.exists(&kept).unwrap());
+    assert!(!open(&fs).unwrap().was_cut());
+}
