@@ -9,7 +9,9 @@ use crate::head::shard::Shard;
 use crate::head::symbols::Released;
 use crate::io::Fs;
 use crate::model::{LabelSet, MetricKind, MetricMetadata, SeriesSlot, ShardId};
-use crate::wal::{self, BatchReader, LoggedSample, Lsn, Record, RecordError, WalError};
+use crate::wal::{
+    self, BatchReader, LoggedSample, Lsn, Record, RecordError, ReplayReport, TornTail, WalError,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,7 +100,9 @@ pub(super) fn replay(
     replayed.newest_lsn = report.last.unwrap_or_default().max(loaded.newest_lsn);
     replayed.batches = report.batches;
     replayed.torn_tails = report.torn.len() as u64;
-    replayed.corruptions = report.corruptions.len() as u64;
+    replayed.corruptions =
+        report.corruptions.len() as u64 + u64::from(lacks_its_beginning(&report, first_segment));
+    tell(&report, dir, first_segment);
     if replayed.orphans > 0 {
         tracing::warn!(
             samples = replayed.orphans,
@@ -106,6 +110,26 @@ pub(super) fn replay(
         );
     }
     Ok(replayed)
+}
+
+/// Whether the segment that the checkpoint is followed by is not there. One is always kept.
+fn lacks_its_beginning(report: &ReplayReport, first_segment: u64) -> bool {
+    first_segment > 0 && report.first_segment != Some(first_segment)
+}
+
+/// Says what could not be read, and where.
+fn tell(report: &ReplayReport, dir: &Path, first_segment: u64) {
+    if lacks_its_beginning(report, first_segment) {
+        let dir = dir.display();
+        tracing::error!(%dir, segment = first_segment, "the segment of the log that follows the checkpoint is missing: what was in it is lost");
+    }
+    for damage in &report.corruptions {
+        tracing::error!(%damage, kept = ?damage.kept, "the log is damaged; the rest of it is served");
+    }
+    for TornTail { file, offset, bytes, kept } in &report.torn {
+        let file = file.display();
+        tracing::warn!(%file, offset, bytes, ?kept, "cut the end of the log: writes that a crash interrupted, unless the file was damaged");
+    }
 }
 
 /// Sends a batch's steps to the workers of their shards.

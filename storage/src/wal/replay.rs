@@ -25,6 +25,8 @@ pub struct ReplayReport {
     pub bytes: u64,
     /// Segments read.
     pub segments: u64,
+    /// The number of the first of them.
+    pub first_segment: Option<u64>,
     /// Writes that a power cut interrupted: nothing of them was acknowledged.
     pub torn: Vec<TornTail>,
     /// What was durable once and is not readable.
@@ -116,7 +118,11 @@ impl<'a> Log<'a> {
     }
 
     fn decide(fs: &'a dyn Fs, dir: &'a Path, numbers: Vec<u64>, scans: &[Scan]) -> Self {
-        let report = ReplayReport { segments: numbers.len() as u64, ..ReplayReport::default() };
+        let report = ReplayReport {
+            segments: numbers.len() as u64,
+            first_segment: numbers.first().copied(),
+            ..ReplayReport::default()
+        };
         let mut log = Self { fs, dir, numbers, plan: plan(scans), report };
         let torn = |cut: &Cut| TornTail {
             file: log.path(cut.segment),
