@@ -27,6 +27,8 @@ const FLUSH_PAUSE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the head-chunk log's full pages are written.
 const WRITE_OUT_EVERY: Duration = Duration::from_millis(100);
+/// Failures in a row for each line about them: one line a minute.
+const FAILURES_PER_LINE: u32 = 600;
 
 /// The state of whoever maintains.
 #[derive(Debug)]
@@ -111,16 +113,28 @@ impl Database {
     /// Starts the threads that maintain the directory.
     pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
         self.start_thread("maintain", DatabaseOptions::TICK, |database| database.maintain())?;
-        self.start_thread("head-log", WRITE_OUT_EVERY, |database| {
-            if let Err(error) = database.head.log.write_out() {
-                database.counters.head_log_failures.fetch_add(1, Ordering::Relaxed);
+        let mut failures = 0_u32;
+        self.start_thread("head-log", WRITE_OUT_EVERY, move |database| {
+            let Err(error) = database.head.log.write_out() else {
+                failures = 0;
+                return;
+            };
+            database.counters.head_log_failures.fetch_add(1, Ordering::Relaxed);
+            // A full disk stays full for a while: ten lines a second would fill what holds the log as well.
+            if failures.is_multiple_of(FAILURES_PER_LINE) {
                 tracing::error!(%error, "the head-chunk log could not be written; its pages stay in memory and are written again");
             }
+            failures = failures.wrapping_add(1);
         })
     }
 
     /// Runs `work` every `period` until the database is closed or gone.
-    fn start_thread(self: &Arc<Self>, name: &str, period: Duration, work: fn(&Self)) -> io::Result<()> {
+    fn start_thread(
+        self: &Arc<Self>,
+        name: &str,
+        period: Duration,
+        mut work: impl FnMut(&Self) + Send + 'static,
+    ) -> io::Result<()> {
         let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
         let database = Arc::downgrade(self);
         let run = move || {

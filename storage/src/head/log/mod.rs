@@ -292,7 +292,7 @@ impl HeadLog {
         match result {
             Ok(()) => Ok(()),
             Err(first) => self.rewrite(writer, segment, pages, partial).map_err(|source| {
-                tracing::warn!(%first, "writing the head-chunk log failed, and so did writing the segment anew");
+                tracing::debug!(%first, "writing the head-chunk log failed, and so did writing the segment anew");
                 HeadLogError::Io { path, source }
             }),
         }
