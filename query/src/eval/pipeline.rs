@@ -4,7 +4,7 @@
 //! a series passes. A stage that takes the metric name away ends the pipeline unless all series have the same name:
 //! only then can no two of them become one.
 
-use super::budget::{Held, Ticker};
+use super::budget::{Held, Ticker, Watch};
 use super::math::{self, MathFunction};
 use super::notes::Notes;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
@@ -264,6 +264,21 @@ pub(crate) struct Scratch {
     _held: Held,
 }
 
+/// What one series cost.
+#[derive(Default)]
+struct Work {
+    /// Samples that all windows of the selector held.
+    queryable: u64,
+    /// Steps of all stages and samples of all windows: a subquery inside may have a million times the steps outside.
+    total: usize,
+}
+
+impl Work {
+    fn add(&mut self, n: usize) {
+        self.total = self.total.saturating_add(n);
+    }
+}
+
 impl<'q> Pipeline<'q> {
     /// The metric name of all its series, if they have the same.
     pub(crate) fn name(&self) -> Option<&str> {
@@ -309,7 +324,9 @@ impl<'q> Pipeline<'q> {
             if t.is_empty() {
                 continue;
             }
-            queryable += self.pass(t, v, &mut scratch);
+            let work = self.pass(t, v, &mut scratch, &eval.watch);
+            queryable += work.queryable;
+            ticker.tick(work.total)?;
             let row = scratch.rows.last().expect("a pipeline begins with a stage that has steps");
             if row.is_empty() {
                 continue;
@@ -326,16 +343,16 @@ impl<'q> Pipeline<'q> {
         Ok(())
     }
 
-    /// Computes one series; the result is the last row of the scratch. Returns how many samples all windows of the
-    /// selector held.
-    fn pass(&self, t: &[i64], v: &[f64], scratch: &mut Scratch) -> u64 {
+    /// Computes one series; the result is the last row of the scratch, complete unless the query must stop.
+    fn pass(&self, t: &[i64], v: &[f64], scratch: &mut Scratch, watch: &Watch) -> Work {
         let mut level = 0;
-        let mut queryable = 0;
+        let mut work = Work::default();
         for stage in &self.stages {
             match stage {
                 Stage::Map(map) => map.apply(&mut scratch.rows[level - 1]),
                 Stage::Instant { spec, time } => {
-                    queryable += newest(spec, *time, t, v, &mut scratch.rows[level]);
+                    work.queryable += newest(spec, *time, t, v, &mut scratch.rows[level]);
+                    work.add(spec.grid.count);
                     level += 1;
                 }
                 Stage::Range { function, spec, params, inner, .. } => {
@@ -344,14 +361,16 @@ impl<'q> Pipeline<'q> {
                         Some(grid) => row_samples(&before[level - 1], grid, &mut scratch.t, &mut scratch.v),
                         None => without_stale(t, v, &mut scratch.t, &mut scratch.v),
                     };
-                    let call = RangeCall { function: *function, spec: *spec, params };
+                    let call = RangeCall { function: *function, spec: *spec, params, watch };
                     let held = call.row(samples, &mut scratch.range, &mut rows[0]);
-                    queryable += if inner.is_none() { held } else { 0 };
+                    work.queryable += if inner.is_none() { held } else { 0 };
+                    work.add(spec.grid.count);
+                    work.add(usize::try_from(held).unwrap_or(usize::MAX));
                     level += 1;
                 }
             }
         }
-        queryable
+        work
     }
 
     /// Remarks on rates of what is no counter by its name.

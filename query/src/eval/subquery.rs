@@ -46,7 +46,7 @@ impl<'q> Evaluator<'q> {
         let params = params.iter().map(|p| self.kept_scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
         self.check_params(*function, &params, *argument)?;
         let (spec, inner, rows) = self.subquery(windows, grid)?;
-        let call = RangeCall { function: *function, spec, params: &params };
+        let call = RangeCall { function: *function, spec, params: &params, watch: &self.watch };
         let counter = function.wants_counter().then_some(*argument);
         let out = self.call_over_rows(call, counter, &inner, &rows)?;
         if !self.delayed && !function.keeps_name() {
@@ -59,7 +59,7 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn presence_rows(&self, windows: &Windows, grid: &Grid) -> Result<Rows, QueryError> {
         let (spec, inner, rows) = self.subquery(windows, grid)?;
 
-        let call = RangeCall { function: RangeFunction::Present, spec, params: &[] };
+        let call = RangeCall { function: RangeFunction::Present, spec, params: &[], watch: &self.watch };
         self.call_over_rows(call, None, &inner, &rows)
     }
 
@@ -76,7 +76,6 @@ impl<'q> Evaluator<'q> {
         let mut scratch = RangeScratch::default();
         let (mut t, mut v) = (Vec::new(), Vec::new());
         for i in 0..rows.len() {
-            self.watch.check()?;
             t.clear();
             v.clear();
             for (step, value) in rows.values(i) {
@@ -84,7 +83,7 @@ impl<'q> Evaluator<'q> {
                 v.push(value);
             }
             call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
-
+            self.watch.check()?;
             if row.is_empty() {
                 continue;
             }

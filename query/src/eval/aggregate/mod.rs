@@ -117,6 +117,9 @@ struct GroupCells<'a, C> {
 }
 
 impl<'a, C: Cell> GroupCells<'a, C> {
+    /// What a cell counts as: samples have 16 bytes.
+    const CELL_SAMPLES: usize = size_of::<Option<C>>().div_ceil(16);
+
     fn new(grouping: &'a Grouping, steps: usize, held: Held) -> Self {
         Self { grouping, steps, labels: Vec::new(), cells: Vec::new(), held, cell: PhantomData }
     }
@@ -127,7 +130,7 @@ impl<C: Cell> Sink for GroupCells<'_, C> {
         let group = group_of(series, self.grouping, &mut self.labels)?;
         let begin = group * self.steps;
         if begin == self.cells.len() {
-            self.held.grow(self.steps)?;
+            self.held.grow(self.steps.saturating_mul(Self::CELL_SAMPLES))?;
             self.cells.resize_with(begin + self.steps, || None);
         }
         if C::HOLDS_VALUES {

@@ -1,7 +1,7 @@
 //! `rate`, `increase`, `delta`: the change over a window, extrapolated to its edges; `irate`, `idelta`: the change
 //! between its last two samples.
 
-use super::{RangeScratch, Samples, Span, WindowSpec};
+use super::{RangeScratch, Samples, Spans, WindowSpec};
 use crate::eval::rows::RowBuf;
 
 /// What of a window's change is wanted.
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 /// nothing but their ends.
 pub(super) fn row(
     s: Samples<'_>,
-    spans: &[Span],
+    spans: Spans<'_>,
     spec: &WindowSpec,
     kind: Kind,
     scratch: &mut RangeScratch,

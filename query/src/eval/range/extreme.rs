@@ -1,6 +1,6 @@
 //! Minima and maxima of all windows in one pass: a queue of candidates, each better than those after it.
 
-use super::{RangeScratch, Samples, Span};
+use super::{RangeScratch, Samples, Spans};
 use crate::eval::rows::RowBuf;
 
 /// Which of two values is kept.
@@ -49,7 +49,7 @@ impl Better for LastGreatest {
 /// enters, all that it replaces leave at the back; when the window moves on, the front leaves.
 pub(super) fn row<B: Better>(
     s: Samples<'_>,
-    spans: &[Span],
+    spans: Spans<'_>,
     scratch: &mut RangeScratch,
     answer: impl Fn(usize) -> f64,
     out: &mut RowBuf,

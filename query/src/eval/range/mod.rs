@@ -15,8 +15,9 @@ mod tests;
 mod window;
 
 pub(crate) use quantile::quantile_of;
-pub(crate) use window::{Span, WindowSpec};
+pub(crate) use window::{Span, Spans, WindowSpec};
 
+use super::budget::{Ticker, Watch};
 use super::rows::RowBuf;
 
 /// A function over range vectors.
@@ -117,6 +118,8 @@ pub(crate) struct RangeCall<'a> {
     pub(crate) spec: WindowSpec,
     /// Each scalar parameter at each step.
     pub(crate) params: &'a [Vec<f64>],
+    /// What may end the query in the middle of a row.
+    pub(crate) watch: &'a Watch,
 }
 
 /// What range functions reuse from series to series.
@@ -129,18 +132,19 @@ pub(crate) struct RangeScratch {
 }
 
 impl RangeCall<'_> {
-    /// Computes the row of one series. Returns how many samples the windows held, each counted once per window.
+    /// Computes the row of one series. Returns how many samples the windows held, each counted once per window. The row is
+    /// not complete if the query must stop: the caller looks at the watch before it uses the row.
     pub(crate) fn row(&self, samples: Samples<'_>, scratch: &mut RangeScratch, out: &mut RowBuf) -> u64 {
         out.clear();
         let mut spans = std::mem::take(&mut scratch.spans);
         self.spec.find(samples.t, &mut spans);
-        self.dispatch(samples, &spans, scratch, out);
+        self.dispatch(samples, Spans::new(&spans, self.watch), scratch, out);
         let held = spans.iter().map(|s| s.len() as u64).sum();
         scratch.spans = spans;
         held
     }
 
-    fn dispatch(&self, s: Samples<'_>, spans: &[Span], scratch: &mut RangeScratch, out: &mut RowBuf) {
+    fn dispatch(&self, s: Samples<'_>, spans: Spans<'_>, scratch: &mut RangeScratch, out: &mut RowBuf) {
         use RangeFunction as F;
         let spec = &self.spec;
         let secs = |ms: i64| ms as f64 / 1000.0;
@@ -183,9 +187,13 @@ impl RangeCall<'_> {
     }
 }
 
-/// Sets `f(step, window)` wherever it gives a value.
-fn each(spans: &[Span], out: &mut RowBuf, mut f: impl FnMut(usize, Span) -> Option<f64>) {
+/// Sets `f(step, window)` wherever it gives a value, until the query must stop.
+fn each(spans: Spans<'_>, out: &mut RowBuf, mut f: impl FnMut(usize, Span) -> Option<f64>) {
+    let mut ticker = Ticker::new(spans.watch());
     for (i, &w) in spans.iter().enumerate() {
+        if ticker.tick(w.len()).is_err() {
+            return;
+        }
         if let Some(v) = f(i, w) {
             out.set(i, v);
         }
@@ -193,6 +201,6 @@ fn each(spans: &[Span], out: &mut RowBuf, mut f: impl FnMut(usize, Span) -> Opti
 }
 
 /// Sets `f(window)` for each window that holds a sample.
-fn filled(spans: &[Span], out: &mut RowBuf, mut f: impl FnMut(Span) -> f64) {
+fn filled(spans: Spans<'_>, out: &mut RowBuf, mut f: impl FnMut(Span) -> f64) {
     each(spans, out, |_, w| (!w.is_empty()).then(|| f(w)));
 }

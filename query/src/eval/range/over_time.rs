@@ -1,6 +1,6 @@
 //! Sums, averages, variances, and counts of neighbouring pairs.
 
-use super::{RangeScratch, Span, each, filled};
+use super::{RangeScratch, Spans, each, filled};
 use crate::eval::kahan::{Kahan, Mean};
 use crate::eval::rows::RowBuf;
 
@@ -20,7 +20,7 @@ pub(super) fn changed(before: f64, after: f64) -> bool {
 /// How many neighbours in each window satisfy `test`, by differences of exact counts.
 pub(super) fn pairs(
     v: &[f64],
-    spans: &[Span],
+    spans: Spans<'_>,
     test: fn(f64, f64) -> bool,
     scratch: &mut RangeScratch,
     out: &mut RowBuf,
@@ -36,7 +36,7 @@ pub(super) fn pairs(
 }
 
 /// The sum of each window.
-pub(super) fn sums(v: &[f64], spans: &[Span], scratch: &mut RangeScratch, out: &mut RowBuf) {
+pub(super) fn sums(v: &[f64], spans: Spans<'_>, scratch: &mut RangeScratch, out: &mut RowBuf) {
     if prefix_sums(v, &mut scratch.integers) {
         let sums = &scratch.integers;
         return filled(spans, out, |w| (sums[w.hi] - sums[w.lo]) as f64);
@@ -49,7 +49,7 @@ pub(super) fn sums(v: &[f64], spans: &[Span], scratch: &mut RangeScratch, out: &
 }
 
 /// The average of each window.
-pub(super) fn averages(v: &[f64], spans: &[Span], scratch: &mut RangeScratch, out: &mut RowBuf) {
+pub(super) fn averages(v: &[f64], spans: Spans<'_>, scratch: &mut RangeScratch, out: &mut RowBuf) {
     if prefix_sums(v, &mut scratch.integers) {
         let sums = &scratch.integers;
         return filled(spans, out, |w| (sums[w.hi] - sums[w.lo]) as f64 / w.len() as f64);

@@ -1,6 +1,7 @@
 //! Every range function against a direct evaluation of each window alone, to the bit, and against known results.
 
 use super::*;
+use crate::CancelToken;
 use crate::eval::Grid;
 use crate::eval::kahan::{Kahan, Mean};
 use RangeFunction as F;
@@ -48,7 +49,8 @@ fn params(function: F, steps: usize) -> Vec<Vec<f64>> {
 fn row(function: F, spec: WindowSpec, t: &[i64], v: &[f64]) -> Vec<Option<f64>> {
     let mut out = RowBuf::new(spec.grid.count);
     let params = params(function, spec.grid.count);
-    let call = RangeCall { function, spec, params: &params };
+    let watch = Watch::new(None, CancelToken::default());
+    let call = RangeCall { function, spec, params: &params, watch: &watch };
     call.row(Samples { t, v }, &mut RangeScratch::default(), &mut out);
     (0..spec.grid.count).map(|i| out.get(i)).collect()
 }
@@ -207,4 +209,23 @@ fn spread_of_a_window() {
     check(F::Quantile, &[1.0, 2.0], 30, 30, Some(1.9));
     check(F::Mad, &[4.0, 6.0, 2.0, 1.0, 999.0, 1.0, 2.0], 90, 70, Some(1.0));
     check(F::Sum, &[f64::MAX, f64::MAX], 30, 30, Some(f64::INFINITY));
+}
+
+#[test]
+fn long_windows_at_many_steps_end_with_the_query() {
+    let t: Vec<i64> = (0..2_000_000).collect();
+    let v: Vec<f64> = t.iter().map(|t| *t as f64 + 0.5).collect();
+    let grid = Grid { start: TimestampMs(2_000_000), step: DurationMs(1), count: 1_000_000 };
+    let spec = WindowSpec { grid, range: DurationMs(10_000_000), offset: DurationMs(0), at: None };
+    let cancel = CancelToken::default();
+    cancel.cancel();
+    let watch = Watch::new(None, cancel);
+    for function in [F::Sum, F::Avg, F::Stddev, F::Quantile, F::Mad, F::Deriv, F::PredictLinear, F::Smoothing]
+    {
+        let params = params(function, grid.count);
+        let call = RangeCall { function, spec, params: &params, watch: &watch };
+        let mut out = RowBuf::new(grid.count);
+        call.row(Samples { t: &t, v: &v }, &mut RangeScratch::default(), &mut out);
+        assert!(out.is_empty(), "{function:?}");
+    }
 }

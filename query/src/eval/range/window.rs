@@ -1,7 +1,9 @@
 //! The windows of a range selector over one series, found by two pointers that only move forward.
 
+use crate::eval::budget::Watch;
 use crate::eval::grid::Grid;
 use cardinal_storage::model::{DurationMs, TimeRange, TimestampMs};
+use std::ops::Deref;
 
 /// Where windows end and how long they are.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,34 @@ impl WindowSpec {
             }
             out.push(Span { lo, hi });
         }
+    }
+}
+
+/// The windows of all steps over one series, and what may end the query while a function walks them: long windows at
+/// many steps are seconds of work for a single series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spans<'a> {
+    spans: &'a [Span],
+    watch: &'a Watch,
+}
+
+impl<'a> Spans<'a> {
+    /// Windows, watched.
+    pub(crate) fn new(spans: &'a [Span], watch: &'a Watch) -> Self {
+        Self { spans, watch }
+    }
+
+    /// What may end the query.
+    pub(crate) fn watch(self) -> &'a Watch {
+        self.watch
+    }
+}
+
+impl Deref for Spans<'_> {
+    type Target = [Span];
+
+    fn deref(&self) -> &[Span] {
+        self.spans
     }
 }
 
