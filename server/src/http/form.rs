@@ -1,13 +1,19 @@
 //! Parameters taken from a request, whichever way they came.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 
-use super::error::ApiError;
+use tokio::time::timeout;
+
+use super::error::{ApiError, ErrorKind};
 use super::params::Params;
 
 /// The longest form: a query of 1 MiB, each byte of it escaped.
 const FORM_BYTES_MAX: usize = 4 << 20;
+/// How long a form may take to arrive.
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
@@ -22,7 +28,15 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         }
         let too_long =
             |_| ApiError::bad_data(format!("cannot read the form: at most {FORM_BYTES_MAX} bytes are taken"));
-        let form = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(too_long)?;
+        let too_slow = |_| {
+            ApiError::new(
+                ErrorKind::Timeout,
+                format!("the form did not arrive within {} s", FORM_TIMEOUT.as_secs()),
+            )
+        };
+        let form =
+            timeout(FORM_TIMEOUT, axum::body::to_bytes(body, FORM_BYTES_MAX)).await.map_err(too_slow)?;
+        let form = form.map_err(too_long)?;
         Ok(Self::parse(parts.uri.query(), &form))
     }
 }

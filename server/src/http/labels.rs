@@ -12,14 +12,15 @@ use super::label_name::label_name;
 use super::params::Params;
 use super::query::TRUNCATED;
 use super::render::{Gone, Sink, put_remarks};
-use super::selector::selectors;
+use super::selector::{selector_texts, selectors};
 use super::state::AppState;
 use super::work::run;
 
 /// The names of labels.
 pub(super) async fn names(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
-    let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
+    let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
     run(state, &params, move |task| {
+        let selectors = selectors(&texts)?;
         let names = task.core.database.view().label_names(&selectors, range, one_more(limit))?;
         Ok(put_texts(task.sink, names, limit)?)
     })
@@ -35,8 +36,9 @@ pub(super) async fn values(
     let Path(name) =
         name.map_err(|_| ApiError::bad_data("invalid label name: what the path holds is not UTF-8"))?;
     let name = label_name(&name)?;
-    let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
+    let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
     run(state, &params, move |task| {
+        let selectors = selectors(&texts)?;
         let values = task.core.database.view().label_values(&name, &selectors, range, one_more(limit))?;
         Ok(put_texts(task.sink, values, limit)?)
     })
@@ -45,11 +47,12 @@ pub(super) async fn values(
 
 /// The label sets of series.
 pub(super) async fn series(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
-    let (selectors, range, limit) = (selectors(&params)?, params.range()?, params.limit()?);
-    if selectors.is_empty() {
+    let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
+    if texts.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     run(state, &params, move |task| {
+        let selectors = selectors(&texts)?;
         let series = task.core.database.view().series(&selectors, range, one_more(limit))?;
         Ok(put_all(task.sink, series, limit, |sink, labels| put_labels(sink.buffer(), labels))?)
     })

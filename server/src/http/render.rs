@@ -7,7 +7,9 @@ use cardinal_query::{MatrixSeries, Output, QueryStats, Value, VectorSample};
 use cardinal_storage::model::TimestampMs;
 use futures_util::stream;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::json::{put_labels, put_string, put_strings, separate};
 use super::number::{put_float, put_time};
@@ -19,7 +21,7 @@ const PIECES_WAITING: usize = 4;
 /// Warnings, and infos, that an answer lists; the rest is counted.
 const REMARKS_MAX: usize = 10;
 
-/// The client has gone: there is nobody to write for.
+/// The client has gone, or does not read: there is nobody to write for.
 #[derive(Debug)]
 pub struct Gone;
 
@@ -28,6 +30,9 @@ pub struct Sink {
     buffer: Vec<u8>,
     answer: Option<oneshot::Sender<Answer>>,
     pieces: Option<mpsc::Sender<Bytes>>,
+    /// How long the client may take over one piece.
+    patience: Duration,
+    runtime: Handle,
 }
 
 /// A body that is complete, or one whose pieces follow.
@@ -39,10 +44,15 @@ pub enum Answer {
 }
 
 impl Sink {
-    /// A sink and where its answer will appear.
-    pub fn new() -> (Self, oneshot::Receiver<Answer>) {
+    /// A sink and where its answer will appear. A client that takes longer than `patience` over one piece is taken for
+    /// gone: whoever stops reading must not keep a query's turn for ever.
+    ///
+    /// # Panics
+    /// Outside an async runtime, whose clock it uses.
+    pub fn new(patience: Duration) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { buffer: Vec::new(), answer: Some(answer), pieces: None }, receiver)
+        let runtime = Handle::current();
+        (Self { buffer: Vec::new(), answer: Some(answer), pieces: None, patience, runtime }, receiver)
     }
 
     /// Where to append.
@@ -74,7 +84,8 @@ impl Sink {
     fn send(&mut self) -> Result<(), Gone> {
         let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2)));
         let pieces = self.pieces.as_ref().ok_or(Gone)?;
-        pieces.blocking_send(piece.into()).map_err(|_| Gone)
+        let sent = self.runtime.block_on(async { timeout(self.patience, pieces.send(piece.into())).await });
+        sent.map_err(|_| Gone)?.map_err(|_| Gone)
     }
 }
 
@@ -244,8 +255,10 @@ mod tests {
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }
 
+    const LONG: Duration = Duration::from_secs(3600);
+
     async fn render(output: Output, stats: StatsWanted) -> String {
-        let (mut sink, answer) = Sink::new();
+        let (mut sink, answer) = Sink::new(LONG);
         let writer = tokio::task::spawn_blocking(move || {
             put_query(&mut sink, &output, stats).expect("a reader");
             sink.finish().expect("a reader");
@@ -303,10 +316,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_leaves_ends_the_writing() {
-        let (mut sink, answer) = Sink::new();
+        let (mut sink, answer) = Sink::new(LONG);
         drop(answer);
         sink.buffer().resize(PIECE_BYTES, b' ');
         assert!(sink.offer().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_ends_the_writing() {
+        let (mut sink, answer) = Sink::new(Duration::ZERO);
+        let writer = tokio::task::spawn_blocking(move || {
+            (0..=PIECES_WAITING).try_for_each(|_| {
+                sink.buffer().resize(PIECE_BYTES, b' ');
+                sink.offer()
+            })
+        });
+        let _unread = answer.await.expect("an answer");
+        assert!(writer.await.expect("no panic").is_err());
     }
 
     #[tokio::test]

@@ -7,9 +7,14 @@ use cardinal_storage::index::{MatchOp, Matcher};
 use super::error::ApiError;
 use super::params::Params;
 
-/// The selectors of every `match[]`.
-pub(super) fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    params.all("match[]").map(|text| selector(text).map_err(|e| ApiError::parameter("match[]", e))).collect()
+/// Every `match[]` as it came.
+pub(super) fn selector_texts(params: &Params) -> Vec<String> {
+    params.all("match[]").map(str::to_owned).collect()
+}
+
+/// The selectors of every `match[]`. Large regular expressions take a while: for threads that may block.
+pub(super) fn selectors(texts: &[String]) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    texts.iter().map(|text| selector(text).map_err(|e| ApiError::parameter("match[]", e))).collect()
 }
 
 /// The matchers of one selector; at least one of them does not match the empty string.
@@ -35,9 +40,10 @@ mod tests {
     #[test]
     fn selectors_are_merged_and_checked() {
         let found =
-            selectors(&Params::parse(Some("match[]=up&match[]={a=~\"b.*\",c!=\"\"}"), b"")).expect("valid");
+            selectors(&selector_texts(&Params::parse(Some("match[]=up&match[]={a=~\"b.*\",c!=\"\"}"), b"")))
+                .expect("valid");
         assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
-        assert!(selectors(&Params::default()).expect("none").is_empty());
+        assert!(selectors(&[]).expect("none").is_empty());
     }
 
     #[test]

@@ -390,3 +390,12 @@ async fn a_query_that_takes_too_long_is_ended() {
     let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
     assert!(metrics.contains("\ncardinal_queries_refused_total{reason=\"timeout\"} 1\n"), "{metrics}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_form_that_stalls_is_given_up() {
+    let server = Server::open(&[]);
+    let stalled = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let form = Request::post("/api/v1/query").header("content-type", "application/x-www-form-urlencoded");
+    let response = server.send(form.body(stalled).expect("a request")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}

@@ -12,6 +12,9 @@ use super::render::{Gone, Sink, StatsWanted};
 use super::state::{AppState, Core};
 use crate::telemetry::RefusalLabels;
 
+/// How long a client may take over 64 KiB of an answer before it is taken for gone.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What one piece of work is given.
 pub(super) struct Task {
     /// The server's parts.
@@ -59,7 +62,7 @@ where
         timeout: Some(timeout.saturating_sub(turn.queued)),
         cancel: cancel.0.clone(),
     };
-    let (sink, answer) = Sink::new();
+    let (sink, answer) = Sink::new(READER_PATIENCE);
     let task = Task { state: state.clone(), core, sink, options, queued: turn.queued, began };
     let job = tokio::task::spawn_blocking(move || {
         let outcome = work(task);
