@@ -236,7 +236,8 @@ fn a_query_ends_at_its_bounds() {
     };
     let options = QueryOptions::default();
     assert!(matches!(run("req_total", &options), Err(QueryError::TooManySamples { limit: 20 })));
-    run("sum(req_total)", &options).expect("a row at hand and a row of the group are twenty");
+    run("max(req_total)", &options).expect("a row at hand and a row of the group are twenty");
+    assert!(run("sum(req_total)", &options).is_err(), "a sum's cell is as large as two samples");
     assert!(run("sum by (pod) (req_total)", &options).is_err());
     assert!(run("count_over_time(up[10y:1ms])", &options).is_err());
     let canceled = QueryOptions { cancel: CancelToken::default(), ..QueryOptions::default() };
