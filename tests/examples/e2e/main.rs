@@ -26,8 +26,10 @@ const KILLS: [Duration; 2] = [Duration::from_secs(25), Duration::from_secs(45)];
 const AWAY: Duration = Duration::from_secs(4);
 /// How far behind the present the questions end. What is older than that is settled.
 const SETTLED_S: f64 = 6.0;
-/// How far back they reach.
+/// How far back raw samples are compared.
 const SPAN_S: f64 = 45.0;
+/// How far back the range queries begin: whole seconds, so that every step has the fraction of the end.
+const RANGE_S: f64 = 23.0;
 /// Fewer non-empty answers than this would test little.
 const ANSWERS_MIN: usize = 28;
 
@@ -72,15 +74,16 @@ async fn run(cardinal: &Path, kills: &[Duration]) -> Result<(), Failure> {
     fleet.stop_cardinal()
 }
 
-/// A time some seconds ago on which no sample falls, so that it does not matter which end of a window is open: that is
-/// where Debian's Prometheus (2.42) differs from today's.
+/// A time some seconds ago on which neither a sample nor the step of a subquery (a whole second) falls, so that it does not
+/// matter which end of a window is open: that is where Debian's Prometheus (2.42) differs from today's.
 async fn settled_time(prometheus: &Client) -> Result<f64, Failure> {
     let now = prometheus.number("time()", None).await?;
-    let offsets: Vec<f64> = prometheus.numbers("timestamp(up)").await?.iter().map(|t| t.fract()).collect();
+    let scrapes = prometheus.numbers("timestamp(up)").await?;
+    let offsets: Vec<f64> = scrapes.iter().map(|t| t.fract()).chain([0.0]).collect();
     let distance = |a: f64, b: f64| (a - b).abs().min(1.0 - (a - b).abs());
     let nearest = |f: &f64| offsets.iter().map(|o| distance(*f, *o)).fold(1.0, f64::min);
     let fractions = (0..20).map(|i| f64::from(i) / 20.0);
-    let fraction = fractions.max_by(|a, b| nearest(a).total_cmp(&nearest(b))).unwrap_or(0.0);
+    let fraction = fractions.max_by(|a, b| nearest(a).total_cmp(&nearest(b))).unwrap_or(0.5);
     Ok(now.floor() - SETTLED_S + fraction)
 }
 
@@ -115,8 +118,8 @@ async fn same_answers(prometheus: &Client, cardinal: &Client, end: f64) -> Resul
     for query in queries::DASHBOARD {
         let instant = (prometheus.instant(query, end).await?, cardinal.instant(query, end).await?);
         let range = (
-            prometheus.range(query, end - SPAN_S / 2.0, end, 3.0).await?,
-            cardinal.range(query, end - SPAN_S / 2.0, end, 3.0).await?,
+            prometheus.range(query, end - RANGE_S, end, 3.0).await?,
+            cardinal.range(query, end - RANGE_S, end, 3.0).await?,
         );
         with_answer += usize::from(instant.0.series() > 0 && range.0.series() > 0);
         for (kind, (expected, found)) in [("instant", instant), ("range", range)] {
