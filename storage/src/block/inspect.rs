@@ -4,6 +4,7 @@ use super::directory::SECTION_NAMES;
 use super::directory::section::CHUNKS;
 use super::error::Corruption;
 use super::reader::{Block, BlockShard};
+use super::section::Extent;
 use super::{CHUNKS_FILE, INDEX_FILE};
 use crate::codec::{self, ChunkKind, Encoding};
 use crate::index::{Bitmap, LabelIndex, NameId, ValueId};
@@ -101,12 +102,12 @@ impl Block {
 }
 
 fn shard_sections(shard: &BlockShard<'_>) -> Vec<SectionSize> {
-    let of = |i: usize, &(offset, bytes): &(u64, u64)| SectionSize {
+    let of = |i: usize, at: &Extent| SectionSize {
         file: if i == CHUNKS { CHUNKS_FILE } else { INDEX_FILE },
         shard: Some(shard.id()),
         section: SECTION_NAMES[i],
-        offset,
-        bytes,
+        offset: at.offset,
+        bytes: at.len,
     };
     shard.part().sections.iter().enumerate().map(|(i, s)| of(i, s)).collect()
 }
@@ -181,7 +182,7 @@ impl Walk {
                 Ok(header) => self.count(header, bytes.len() as u64),
                 Err(e) => self.report(Corruption {
                     file: shard.block().chunks_path().to_owned(),
-                    offset: shard.part().sections[CHUNKS].0.saturating_add(chunk.offset),
+                    offset: shard.part().sections[CHUNKS].offset.saturating_add(chunk.offset),
                     expected: "a chunk".to_owned(),
                     found: e.to_string(),
                 }),

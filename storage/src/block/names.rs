@@ -3,7 +3,7 @@
 use super::dictionary::{Dictionary, RESTART, restarts_len};
 use super::error::Corruption;
 use super::lists::{self, Union};
-use super::section::{Cursor, Section};
+use super::section::{Cursor, Extent, Section};
 use crate::index::{Bitmap, NameId, ValueId};
 use crate::model::varint;
 
@@ -16,8 +16,8 @@ pub(super) struct NameEntry {
     pub(super) text_offset: u32,
     pub(super) text_len: u32,
     pub(super) n_values: u32,
-    pub(super) dictionary: (u64, u64),
-    pub(super) postings: (u64, u64),
+    pub(super) dictionary: Extent,
+    pub(super) postings: Extent,
     pub(super) restarts: u64,
 }
 
@@ -26,19 +26,20 @@ impl NameEntry {
         for v in [self.text_offset, self.text_len, self.n_values, 0] {
             out.extend_from_slice(&v.to_le_bytes());
         }
-        for v in [self.dictionary.0, self.dictionary.1, self.postings.0, self.postings.1, self.restarts] {
+        for v in [self.dictionary.offset, self.dictionary.len, self.postings.offset, self.postings.len] {
             out.extend_from_slice(&v.to_le_bytes());
         }
+        out.extend_from_slice(&self.restarts.to_le_bytes());
     }
 
     fn read(names: Section<'_>, at: u64) -> Result<Self, Corruption> {
-        let entry = names.part(at, NAME_LEN)?;
+        let entry = names.part(Extent { offset: at, len: NAME_LEN })?;
         Ok(Self {
             text_offset: entry.u32(0)?,
             text_len: entry.u32(4)?,
             n_values: entry.u32(8)?,
-            dictionary: (entry.u64(16)?, entry.u64(24)?),
-            postings: (entry.u64(32)?, entry.u64(40)?),
+            dictionary: entry.extent(16)?,
+            postings: entry.extent(32)?,
             restarts: entry.u64(48)?,
         })
     }
@@ -132,10 +133,10 @@ impl<'a> Names<'a> {
         Ok(NameParts {
             dictionary: Dictionary {
                 count: e.n_values,
-                text: self.dictionaries.part(e.dictionary.0, e.dictionary.1)?,
-                restarts: self.restarts.part(e.restarts, restarts_len(e.n_values))?,
+                text: self.dictionaries.part(e.dictionary)?,
+                restarts: self.restarts.part(Extent { offset: e.restarts, len: restarts_len(e.n_values) })?,
             },
-            postings: self.postings.part(e.postings.0, e.postings.1)?,
+            postings: self.postings.part(e.postings)?,
         })
     }
 

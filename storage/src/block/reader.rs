@@ -6,7 +6,7 @@ use super::keys::{Keys, Run};
 use super::names::Names;
 use super::paged::PagedFile;
 use super::rows::{ChunkRef, CoarseTime, Rows};
-use super::section::Section;
+use super::section::{Extent, Section};
 use super::series::SeriesReader;
 use super::spec::BlockSpec;
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, INDEX_FILE, INDEX_MAGIC};
@@ -40,7 +40,7 @@ impl Block {
         let index = PagedFile::open(fs, &dir.join(INDEX_FILE), INDEX_MAGIC, index_bytes)?;
         let chunks = PagedFile::open(fs, &dir.join(CHUNKS_FILE), CHUNKS_MAGIC, chunks_bytes)?;
         let at = index.directory();
-        let section = Section::new(&index, at.start, at.end - at.start);
+        let section = Section::new(&index, Extent { offset: at.start, len: at.end - at.start });
         let payloads = Payloads { index: index.payload_len(), chunks: chunks.payload_len() };
         let directory = Directory::decode(section.cursor(0), payloads)?;
         if directory.chunks_len != chunks_bytes {
@@ -90,7 +90,7 @@ impl Block {
             return Err(self.chunks.corruption(at, format!("time column {}", id.0), format!("{n} columns")));
         }
         let at = self.directory.columns_offset.saturating_add(u64::from(id.0) * COLUMN_LEN);
-        let entry = Section::new(&self.chunks, at, COLUMN_LEN);
+        let entry = Section::new(&self.chunks, Extent { offset: at, len: COLUMN_LEN });
         self.chunks.bytes(entry.u64(0)?, u64::from(entry.u32(8)?))
     }
 
@@ -255,13 +255,11 @@ impl<'a> BlockShard<'a> {
     }
 
     fn section(&self, i: usize) -> Section<'a> {
-        let (offset, len) = self.part.sections[i];
-        Section::new(&self.block.index, offset, len)
+        Section::new(&self.block.index, self.part.sections[i])
     }
 
     fn chunk_area(&self) -> Section<'a> {
-        let (offset, len) = self.part.sections[section::CHUNKS];
-        Section::new(&self.block.chunks, offset, len)
+        Section::new(&self.block.chunks, self.part.sections[section::CHUNKS])
     }
 }
 

@@ -4,6 +4,14 @@ use super::error::Corruption;
 use super::paged::{PAGE_LEN, PagedFile};
 use crate::model::varint::{self, VARINT_LEN_MAX};
 
+/// A place in a file or section, as it is written down: whether it lies inside is for the reader to check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) offset: u64,
+    /// In bytes.
+    pub(super) len: u64,
+}
+
 /// A range of a file that one structure lies in.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
@@ -13,8 +21,8 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(file: &'a PagedFile, offset: u64, len: u64) -> Self {
-        Self { file, offset, len }
+    pub(super) fn new(file: &'a PagedFile, at: Extent) -> Self {
+        Self { file, offset: at.offset, len: at.len }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -22,9 +30,9 @@ impl<'a> Section<'a> {
     }
 
     /// A part of the section.
-    pub(super) fn part(&self, at: u64, len: u64) -> Result<Section<'a>, Corruption> {
-        self.check(at, len)?;
-        Ok(Section { file: self.file, offset: self.offset + at, len })
+    pub(super) fn part(&self, at: Extent) -> Result<Section<'a>, Corruption> {
+        self.check(at.offset, at.len)?;
+        Ok(Section { file: self.file, offset: self.offset + at.offset, len: at.len })
     }
 
     pub(super) fn bytes(&self, at: u64, len: u64) -> Result<&'a [u8], Corruption> {
@@ -42,6 +50,11 @@ impl<'a> Section<'a> {
         let mut b = [0; 8];
         b.copy_from_slice(self.bytes(at, 8)?);
         Ok(u64::from_le_bytes(b))
+    }
+
+    /// An extent of two u64: offset, length.
+    pub(super) fn extent(&self, at: u64) -> Result<Extent, Corruption> {
+        Ok(Extent { offset: self.u64(at)?, len: self.u64(at.saturating_add(8))? })
     }
 
     /// Reads on from `at`.
@@ -190,7 +203,7 @@ mod tests {
         let numbers: Vec<u64> = (0..60_000u64).map(|i| i * i * 37 % 100_000).collect();
         numbers.iter().for_each(|&n| varint::put(&mut payload, n));
         with_file(&payload, None, |f| {
-            let section = Section::new(f, 16, payload.len() as u64);
+            let section = Section::new(f, Extent { offset: 16, len: payload.len() as u64 });
             let mut c = section.cursor(0);
             for &n in &numbers {
                 assert_eq!(c.varint().unwrap(), n);
@@ -208,12 +221,15 @@ mod tests {
     #[test]
     fn nothing_reaches_beyond_the_section_nor_into_pages_it_does_not_need() {
         with_file(&vec![0x80; 140_000], Some(70_000), |f| {
-            let section = Section::new(f, 16, 65_520);
+            let section = Section::new(f, Extent { offset: 16, len: 65_520 });
             assert!(section.cursor(65_519).varint().is_err());
             assert!(section.bytes(65_519, 2).is_err());
-            assert!(section.part(0, 65_521).is_err());
+            assert!(section.part(Extent { offset: 0, len: 65_521 }).is_err());
             assert_eq!(section.bytes(65_519, 1).unwrap(), [0x80]);
-            assert!(Section::new(f, 16, 100_000).bytes(65_519, 2).unwrap_err().offset == 65_536);
+            assert!(
+                Section::new(f, Extent { offset: 16, len: 100_000 }).bytes(65_519, 2).unwrap_err().offset
+                    == 65_536
+            );
         });
     }
 }

@@ -7,6 +7,7 @@ use super::directory::{N_SECTIONS, section};
 use super::keys::KeyTableWriter;
 use super::names::{NAME_LEN, NameEntry, put_schema};
 use super::rows::{CoarseTime, GROUP, put_chunks};
+use super::section::Extent;
 use super::writer::ChunkEntry;
 use crate::model::{LabelSet, SeriesKey, varint};
 use hashbrown::HashTable;
@@ -242,7 +243,7 @@ impl NameColumn {
             n_values: sorted.len() as u32,
             dictionary: append(&mut sections[section::DICTIONARIES], &dictionary.text),
             postings: append(&mut sections[section::POSTINGS], &dictionary.lists),
-            restarts: append(&mut sections[section::RESTARTS], &dictionary.restarts).0,
+            restarts: append(&mut sections[section::RESTARTS], &dictionary.restarts).offset,
         }
         .put(&mut sections[section::NAMES]);
         Ok(rank)
@@ -278,8 +279,8 @@ impl SeriesByValue {
 }
 
 /// Appends; returns where and how much.
-fn append(section: &mut Vec<u8>, bytes: &[u8]) -> (u64, u64) {
-    let at = section.len() as u64;
+fn append(section: &mut Vec<u8>, bytes: &[u8]) -> Extent {
+    let offset = section.len() as u64;
     section.extend_from_slice(bytes);
-    (at, bytes.len() as u64)
+    Extent { offset, len: bytes.len() as u64 }
 }

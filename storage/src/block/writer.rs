@@ -4,6 +4,7 @@ use super::directory::{Directory, N_SECTIONS, Part, section};
 use super::error::WriteBlockError;
 use super::paged::PagedWriter;
 use super::rows::CoarseTime;
+use super::section::Extent;
 use super::shard_builder::{ShardBuilder, offset_u32};
 use super::spec::{BlockMeta, BlockSpec};
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, FORMAT, INDEX_FILE, INDEX_MAGIC, META_FILE};
@@ -189,13 +190,13 @@ impl BlockWriter {
         if n_series == 0 {
             return Ok(());
         }
-        let mut part = Part { shard: shard.id, n_series, sections: [(0, 0); N_SECTIONS] };
+        let mut part = Part { shard: shard.id, n_series, sections: [Extent::default(); N_SECTIONS] };
         for (i, bytes) in shard.builder.finish()?.iter().enumerate() {
-            part.sections[i] = (self.index.position(), bytes.len() as u64);
+            part.sections[i] = Extent { offset: self.index.position(), len: bytes.len() as u64 };
             self.index.put(bytes).map_err(|e| failed(&self.dir.join(INDEX_FILE), e))?;
         }
-        let chunks_len = self.chunks.position() - shard.chunks_offset;
-        part.sections[section::CHUNKS] = (shard.chunks_offset, chunks_len);
+        let offset = shard.chunks_offset;
+        part.sections[section::CHUNKS] = Extent { offset, len: self.chunks.position() - offset };
         self.parts.push(part);
         Ok(())
     }
