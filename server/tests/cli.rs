@@ -157,6 +157,16 @@ fn a_whole_life() {
         (&beside["directory"]["shards"], &beside["problems"]),
         (&serde_json::json!(16), &serde_json::json!([]))
     );
+    let open = |found: &serde_json::Value| {
+        let chunk = &found["chunks_in_head"][0];
+        assert_eq!((&chunk["place"], &chunk["encoding"]), (&"open".into(), &"open".into()), "{found}");
+        assert_eq!(
+            (&chunk["kind"], &chunk["samples"]),
+            (&"float".into(), &found["series"][0]["samples"]),
+            "{found}"
+        );
+    };
+    open(&json(&run(here, &["inspect", "series", "up", "--json"])));
     let second = run(here, &["serve", "--listen", "127.0.0.1:0"]);
     let refusal = text(&second.stderr);
     assert!(!second.status.success() && refusal.contains("in use by another Cardinal"), "{refusal}");
@@ -165,6 +175,7 @@ fn a_whole_life() {
     assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
     let series = json(&run(here, &["inspect", "series", "up", "--json"]));
     assert!(series["series"][0]["samples"].as_u64().is_some_and(|n| n > 0), "{series}");
+    open(&series);
     let other = run(here, &["serve", "--listen", "127.0.0.1:0", "--shards", "3"]);
     let refusal = text(&other.stderr);
     assert!(other.status.code() == Some(1) && refusal.contains("was made with shards = 16"), "{refusal}");

@@ -123,7 +123,7 @@ impl Cell {
         Self::Ratio((n > 0).then(|| bytes as f64 / n as f64))
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Count(n) => n.to_string(),

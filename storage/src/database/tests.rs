@@ -323,6 +323,59 @@ fn inspection_finds_what_a_restart_would_and_changes_nothing() {
 }
 
 #[test]
+fn inspection_lists_what_the_head_has_of_a_series_place_by_place() {
+    use crate::codec::Encoding;
+    use crate::read::{HeadChunk, HeadPlace};
+    let fs = SimFs::new(11);
+    let db = open(&fs);
+    let l = labels("m", "a", 0);
+    let send = |points: &[(i64, f64)]| {
+        append(&db, &[(&l, points)]).unwrap().ticket.wait().unwrap();
+    };
+    let row = |n: i64| (0..n).map(|i| (3 * HOUR + i * 1000, i as f64)).collect::<Vec<_>>();
+    send(&[(HOUR, 1.0)]);
+    db.flush().unwrap();
+    send(&row(150));
+    send(&[(3 * HOUR + 1500, 7.0), (3 * HOUR + 2500, 8.0)]);
+    let look = || {
+        let (view, problems) = inspect_view(Arc::new(fs.clone()), std::path::Path::new("/data")).unwrap();
+        assert_eq!(problems, Vec::<String>::new());
+        let mut chunks = vec![];
+        for mut cursor in view.select(&[], TimeRange::ALL).unwrap() {
+            while cursor.advance().unwrap() {
+                cursor.head_chunks(&mut chunks).unwrap();
+            }
+        }
+        chunks
+    };
+    let check = |chunks: &[HeadChunk]| {
+        let found = |chunk: &HeadChunk| {
+            let content = chunk.content.as_ref().unwrap();
+            (
+                chunk.place,
+                content.encoding,
+                chunk.first.0 - 3 * HOUR,
+                chunk.last.0 - 3 * HOUR,
+                content.samples,
+            )
+        };
+        let [open, late, log] = &chunks.iter().map(found).collect::<Vec<_>>()[..] else {
+            panic!("an open chunk, late samples and a full chunk, not what is in a block: {chunks:?}")
+        };
+        let full = log.4;
+        assert!((60..=120).contains(&full));
+        let end = i64::from(full) * 1000;
+        assert_eq!(*log, (HeadPlace::Log, Some(Encoding::Open), 0, end - 1000, full));
+        assert_eq!(*open, (HeadPlace::Open, Some(Encoding::Open), end, 149_000, 150 - full));
+        assert_eq!(*late, (HeadPlace::LateBuffer, None, 1500, 2500, 2));
+        assert!(chunks.iter().all(|chunk| chunk.bytes > 0));
+    };
+    check(&look());
+    db.close().unwrap();
+    check(&look());
+}
+
+#[test]
 fn series_registered_while_a_checkpoint_is_written_wait_for_the_replay() {
     use crate::head::{HeadOptions, checkpoint};
     let fs = SimFs::new(1);

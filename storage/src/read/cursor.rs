@@ -6,6 +6,7 @@
 use super::ReadError;
 use super::block_rows::BlockRows;
 use super::grouping::{Grouper, RowIds};
+use super::head_chunks::HeadChunk;
 use super::head_rows::HeadRows;
 use super::pieces::Pieces;
 use crate::model::{LabelSet, SeriesKey, TimeRange};
@@ -106,6 +107,12 @@ impl<'a> SeriesCursor<'a> {
             self.head.pieces(self.range, &mut self.pieces)?;
         }
         Ok(self.pieces.columns(self.range))
+    }
+
+    /// Adds what the head has of the current series outside the view's blocks, place by place, newest first. On an error `out`
+    /// has what was found before it.
+    pub fn head_chunks(&mut self, out: &mut Vec<HeadChunk>) -> Result<(), ReadError> {
+        if self.in_head { self.head.chunks(out) } else { Ok(()) }
     }
 
     /// The current series' labels.

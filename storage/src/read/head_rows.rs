@@ -2,10 +2,11 @@
 
 use super::ReadError;
 use super::grouping::RowIds;
+use super::head_chunks::HeadChunk;
 use super::pieces::{Piece, Pieces};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
-use crate::head::log::record::RecordHeader;
+use crate::head::log::record::{Record, RecordHeader};
 use crate::head::log::{HeadPos, LogSnapshot};
 use crate::head::series::{SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
@@ -195,15 +196,14 @@ impl<'a> HeadRows<'a> {
 
     /// Adds what the head has of the current series in `range`, oldest first.
     pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) -> Result<(), ReadError> {
-        let series = self.copies.series[self.at].clone();
-        if series.tail != HeadPos::NONE {
-            if self.log.as_ref().is_none_or(|l| series.tail >= l.end()) {
-                self.log = Some(self.head.log.snapshot());
+        self.each_record(|record| {
+            let RecordHeader { first_t, last_t, .. } = record.header;
+            match TimeRange::closed(first_t, last_t).overlaps(range) {
+                true => pieces.push(Piece::Chunk(record.chunk)),
+                false => Ok(()),
             }
-            if let Some(log) = &self.log {
-                walk_chain(log, &series, self.cuts, self.head.window, range, pieces)?;
-            }
-        }
+        })?;
+        let series = self.current();
         if let Some((chunk, bytes)) = &series.open {
             let times = TimeRange::closed(chunk.first_t(), chunk.last_t());
             if times.overlaps(range) {
@@ -218,33 +218,47 @@ impl<'a> HeadRows<'a> {
         }
         Ok(())
     }
-}
 
-/// Visits a series' records from the newest to the oldest, and adds those in `range` that are in no block of the view.
-fn walk_chain(
-    log: &LogSnapshot,
-    series: &SeriesCopy,
-    cuts: &CutPositions,
-    window: crate::model::DurationMs,
-    range: TimeRange,
-    pieces: &mut Pieces,
-) -> Result<(), ReadError> {
-    let mut at = series.tail;
-    while let Some(record) = log.get(at)? {
-        let RecordHeader { prev, shard, slot, first_t, last_t, .. } = record.header;
-        if slot != series.slot {
-            return Err(ReadError::corrupt(format!(
-                "head-chunk log position {:x}: expected a chunk of slot {}, found one of slot {}",
-                at.0, series.slot.0, slot.0
-            )));
-        }
-        let wanted = TimeRange::closed(first_t, last_t).overlaps(range);
-        if wanted && !cuts.is_cut(Window::of(first_t, window).start, shard, at) {
-            pieces.push(Piece::Chunk(record.chunk))?;
-        }
-        at = prev;
+    /// Adds what the head has of the current series, newest place first: what was found before an error stays in `out`.
+    pub(crate) fn chunks(&mut self, out: &mut Vec<HeadChunk>) -> Result<(), ReadError> {
+        let series = self.current();
+        out.extend(series.open.as_ref().map(|(chunk, _)| HeadChunk::of_open(chunk)));
+        out.extend(HeadChunk::of_late(&self.copies.late[series.late.clone()]));
+        self.each_record(|record| {
+            out.push(HeadChunk::of_record(record));
+            Ok(())
+        })
     }
-    Ok(())
+
+    /// Visits those of the current series' records in the head-chunk log that are in no block of the view, newest first.
+    fn each_record(
+        &mut self,
+        mut visit: impl FnMut(&Record<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let (slot, tail) = (self.current().slot, self.current().tail);
+        if tail == HeadPos::NONE {
+            return Ok(());
+        }
+        let log = match &mut self.log {
+            Some(log) if tail < log.end() => log,
+            log => log.insert(self.head.log.snapshot()),
+        };
+        let mut at = tail;
+        while let Some(record) = log.get(at)? {
+            let RecordHeader { prev, shard, slot: found, first_t, .. } = record.header;
+            if found != slot {
+                return Err(ReadError::corrupt(format!(
+                    "head-chunk log position {:x}: expected a chunk of slot {}, found one of slot {}",
+                    at.0, slot.0, found.0
+                )));
+            }
+            if !self.cuts.is_cut(Window::of(first_t, self.head.window).start, shard, at) {
+                visit(&record)?;
+            }
+            at = prev;
+        }
+        Ok(())
+    }
 }
 
 /// The parts of keys that are hashes of values, remembered by value.

@@ -3,12 +3,14 @@
 mod block_rows;
 mod cursor;
 mod grouping;
+mod head_chunks;
 mod head_rows;
 mod pieces;
 mod view;
 
 pub use cursor::SeriesCursor;
 pub use grouping::Grouper;
+pub use head_chunks::{HeadChunk, HeadContent, HeadPlace};
 pub use view::View;
 pub(crate) use view::ViewState;
 

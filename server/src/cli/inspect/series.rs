@@ -1,16 +1,16 @@
-//! Series with their samples, from blocks and head together, and their chunks in blocks.
+//! Series with their samples, from blocks and head together, and their chunks in either.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use cardinal_storage::block::{Block, BlockShard, ChunkRef};
-use cardinal_storage::codec;
+use cardinal_storage::codec::{self, Encoding};
 use cardinal_storage::database::inspect_view;
 use cardinal_storage::index::Matcher;
 use cardinal_storage::io::Fs;
 use cardinal_storage::model::{LabelSet, TimeRange};
-use cardinal_storage::read::{SeriesCursor, View};
+use cardinal_storage::read::{HeadChunk, HeadPlace, SeriesCursor, View};
 
 use super::Report;
 use crate::cli::report::Cell::{self, Bytes, Count, Nothing, Time};
@@ -26,12 +26,16 @@ pub(super) fn report(fs: Arc<dyn Fs>, directory: &Path, text: &str, limit: usize
 }
 
 fn put_series(report: &mut Report, view: &View, matchers: &[Matcher], limit: usize) -> anyhow::Result<()> {
-    let (mut rows, mut more) = (Vec::new(), 0u64);
+    let (mut rows, mut in_head, mut more) = (Vec::new(), Vec::new(), 0u64);
     for mut cursor in view.select(matchers, TimeRange::ALL)? {
         loop {
             match cursor.advance() {
                 Ok(true) if rows.len() == limit => more += 1,
-                Ok(true) => rows.push(series_row(&mut cursor, &mut report.problems)),
+                Ok(true) => {
+                    let row = series_row(&mut cursor, &mut report.problems);
+                    add_head_chunks(&mut in_head, &row[0], &mut cursor, &mut report.problems);
+                    rows.push(row);
+                }
                 Ok(false) => break,
                 Err(error) => {
                     report.problems.push(error.to_string());
@@ -44,6 +48,8 @@ fn put_series(report: &mut Report, view: &View, matchers: &[Matcher], limit: usi
     if more > 0 {
         report.facts("not listed", vec![("series", Count(more))]);
     }
+    let columns = ["series", "place", "kind", "encoding", "samples", "bytes", "first", "last"];
+    report.table("chunks in head", &columns, in_head);
     Ok(())
 }
 
@@ -66,6 +72,49 @@ fn series_row(cursor: &mut SeriesCursor<'_>, problems: &mut Vec<String>) -> Vec<
             vec![labels, Nothing, Nothing, Nothing]
         }
     }
+}
+
+/// The head's chunks of the current series, oldest first.
+fn add_head_chunks(
+    rows: &mut Vec<Vec<Cell>>,
+    labels: &Cell,
+    cursor: &mut SeriesCursor<'_>,
+    problems: &mut Vec<String>,
+) {
+    let mut chunks = Vec::new();
+    if let Err(error) = cursor.head_chunks(&mut chunks) {
+        problems.push(error.to_string());
+    }
+    chunks.sort_by_key(|chunk| chunk.first);
+    rows.extend(chunks.iter().map(|chunk| head_chunk_row(labels, chunk, problems)));
+}
+
+fn head_chunk_row(labels: &Cell, chunk: &HeadChunk, problems: &mut Vec<String>) -> Vec<Cell> {
+    let place = match chunk.place {
+        HeadPlace::Log => "log",
+        HeadPlace::LateLog => "log, late",
+        HeadPlace::Open => "open",
+        HeadPlace::LateBuffer => "late buffer",
+    };
+    let [kind, encoding, samples] = match &chunk.content {
+        Ok(content) => [
+            Cell::Text(format!("{:?}", content.kind).to_lowercase()),
+            content.encoding.map_or(Nothing, encoding_cell),
+            Count(u64::from(content.samples)),
+        ],
+        Err(error) => {
+            let (first, last) = (Time(chunk.first.0), Time(chunk.last.0));
+            let (of, first, last) = (labels.text(), first.text(), last.text());
+            problems.push(format!("{of}: chunk of the head from {first} to {last}: {error}"));
+            [Nothing, Nothing, Nothing]
+        }
+    };
+    let (first, last) = (Time(chunk.first.0), Time(chunk.last.0));
+    vec![labels.clone(), Cell::text_of(place), kind, encoding, samples, Bytes(chunk.bytes), first, last]
+}
+
+fn encoding_cell(encoding: Encoding) -> Cell {
+    Cell::Text(format!("{encoding:?}").to_lowercase())
 }
 
 fn put_chunks(report: &mut Report, view: &View, matchers: &[Matcher], limit: usize) {
@@ -121,9 +170,7 @@ fn chunk_row(
     let header = shard.chunk(chunk).map_err(|e| e.to_string());
     let header = header.and_then(|bytes| codec::verify(bytes).map_err(|e| e.to_string()));
     let (encoding, samples) = match header {
-        Ok(header) => {
-            (Cell::Text(format!("{:?}", header.encoding).to_lowercase()), Count(u64::from(header.count)))
-        }
+        Ok(header) => (encoding_cell(header.encoding), Count(u64::from(header.count))),
         Err(error) => {
             problems.push(format!("{labels}: {error}"));
             (Nothing, Nothing)
