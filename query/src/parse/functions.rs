@@ -19,7 +19,7 @@ pub struct Function {
     pub args_max: Option<usize>,
     /// The type of its result.
     pub returns: ValueType,
-    /// Whether the feature `experimental functions` must be on.
+    /// Whether the feature `experimental-functions` must be on.
     pub experimental: bool,
 }
 

@@ -194,8 +194,9 @@ impl Cursor<'_> {
     /// Refuses arithmetic where it is switched off.
     fn gate_duration(&mut self, span: Span) {
         if !self.features.duration_expressions {
-            let cause =
-                Cause::plain("write the duration itself, or enable the feature `duration expressions`");
+            let cause = Cause::plain(
+                "write the duration itself, or put `duration-expressions` into the setting query.features",
+            );
             self.note(Fault::new(span, "experimental duration expression is not enabled", cause));
         }
     }

@@ -171,7 +171,7 @@ impl Cursor<'_> {
         if !self.features.extended_ranges {
             return Err((
                 format!("{name} modifier is experimental and not enabled"),
-                "enable the feature `extended ranges`",
+                "put `extended-ranges` into the setting query.features",
             ));
         }
         let selector: &mut VectorSelector = match expr {

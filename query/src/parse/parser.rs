@@ -169,7 +169,7 @@ impl Cursor<'_> {
             self.note(Fault::new(
                 op,
                 "fill modifiers are not enabled",
-                Cause::plain("enable the feature `fill`"),
+                Cause::plain("put `fill` into the setting query.features"),
             ));
         }
         Ok(())
@@ -321,7 +321,7 @@ impl Cursor<'_> {
             return Ok(Expr::Number(NumberLiteral { value: 0.0, duration: false, span }));
         };
         if function.experimental && !self.features.experimental_functions {
-            let cause = Cause::plain("enable the feature `experimental functions`");
+            let cause = Cause::plain("put `experimental-functions` into the setting query.features");
             self.note(Fault::new(name, format!("function {text:?} is not enabled"), cause));
         }
         Ok(Expr::Call(Call { function, args, span }))
@@ -448,7 +448,7 @@ impl Cursor<'_> {
             return None;
         }
         if op.experimental() && !self.features.experimental_functions {
-            let cause = Cause::plain("enable the feature `experimental functions`");
+            let cause = Cause::plain("put `experimental-functions` into the setting query.features");
             self.note(Fault::new(span, format!("{name}() is experimental and not enabled"), cause));
             return None;
         }

@@ -9,6 +9,7 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. [`table`] is the only place that
 //! names settings: flags, variables, keys, `docs/configuration.md` and `deploy/cardinal.yaml` all follow from it.
 
+mod features;
 mod file;
 mod memory;
 mod page;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use cardinal_storage::model::{DurationMs, ShardCount};
 
+pub use features::QueryFeatures;
 pub use file::{FileError, FileKey, read_file, read_text};
 pub use memory::memory_available;
 pub use page::{configuration_page, sample_file};
@@ -73,6 +75,8 @@ pub struct Config {
     pub query_concurrency: Option<u64>,
     /// `query.queue`
     pub query_queue: u64,
+    /// `query.features`
+    pub query_features: QueryFeatures,
     /// `admin.enabled`; `None` is `auto`
     pub admin_enabled: Option<bool>,
     /// `self_scrape`; `None` is `off`

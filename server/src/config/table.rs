@@ -1,7 +1,7 @@
 //! The table of settings.
 
 use super::value::{self, ValueError};
-use super::{Config, LogFormat, LogLevel, WalSync};
+use super::{Config, LogFormat, LogLevel, QueryFeatures, WalSync};
 use cardinal_storage::model::{DurationMs, ShardCount};
 use std::time::Duration;
 
@@ -220,6 +220,17 @@ pub const SETTINGS: &[Setting] = &[
         effective: None,
     },
     Setting {
+        name: "query.features",
+        default: "experimental-functions, duration-expressions, extended-ranges, fill",
+        kind: "LIST",
+        doc: "Parts of the query language that are on, with commas between them, or `none`: `experimental-functions`, \
+              `duration-expressions` (`[2 * step()]`), `extended-ranges` (`anchored`, `smoothed`), `fill`, and \
+              `delayed-name-removal` (names go at a query's end). A stock Prometheus has all of them off; the default has those on \
+              that change no other query's answer.",
+        set: |c, v| put(&mut c.query_features, QueryFeatures::parse(v)),
+        effective: None,
+    },
+    Setting {
         name: "admin.enabled",
         default: "auto",
         kind: "BOOL",
@@ -291,6 +302,7 @@ impl Config {
             query_max_samples: 0,
             query_concurrency: None,
             query_queue: 0,
+            query_features: QueryFeatures::NONE,
             admin_enabled: None,
             self_scrape: None,
             log_level: LogLevel::Info,

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cardinal_ingest::Writer;
-use cardinal_query::parse::Features;
 use cardinal_query::{Engine, EngineOptions, Limits};
 use cardinal_storage::database::Database;
 use cardinal_storage::io::Clock;
@@ -97,5 +96,10 @@ fn engine_options(config: &Config) -> EngineOptions {
         samples_max: config.query_max_samples,
         ..Limits::default()
     };
-    EngineOptions { limits, features: Features::default(), ..EngineOptions::default() }
+    EngineOptions {
+        limits,
+        features: config.query_features.language,
+        delayed_name_removal: config.query_features.delayed_name_removal,
+        ..EngineOptions::default()
+    }
 }

@@ -399,3 +399,32 @@ async fn a_form_that_stalls_is_given_up() {
     let response = server.send(form.body(stalled).expect("a request")).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
+
+#[tokio::test]
+async fn features_of_the_language_are_switched_by_their_setting() {
+    let gated = [
+        ("sort_by_label(up, \"job\")", "experimental-functions"),
+        ("up[1m * 2]", "duration-expressions"),
+        ("up * fill(0) up", "fill"),
+    ];
+    let on = Server::open(&[]);
+    let off = Server::open(&[("query.features", "none")]);
+    for (query, feature) in gated {
+        let path = format!("/api/v1/query?query={query}");
+        on.data(&path).await;
+        let (status, answer) = off.get(&path).await;
+        assert_eq!((status.as_u16(), &answer["errorType"]), (400, &json!("bad_data")), "{query}: {answer}");
+        let text = answer["error"].as_str().unwrap_or_default();
+        assert!(text.contains("not enabled"), "{feature}: {text}");
+    }
+    let delayed = Server::open(&[("query.features", "delayed-name-removal")]);
+    let query = r#"label_replace(rate({__name__=~"a|b"}[5m]), "from", "$1", "__name__", "(.*)")"#;
+    for (server, fails) in [(on, true), (delayed, false)] {
+        for name in ["a", "b"] {
+            server.write(&[(&[("__name__", name)], 1.0)], 60).await;
+            server.write(&[(&[("__name__", name)], 2.0)], 30).await;
+        }
+        let (status, answer) = server.get(&format!("/api/v1/query?query={query}")).await;
+        assert_eq!(status != 200, fails, "{answer}");
+    }
+}
