@@ -4,7 +4,9 @@ use super::error::Corruption;
 use super::rows::{GROUP, GROUP_LEN};
 use super::section::{Cursor, Extent};
 use super::spec::{BlockSpec, Tier};
-use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, ShardId, TimestampMs, Window, varint};
+use crate::model::{
+    BlockId, DurationMs, HashSeed, Lsn, LsnRange, ShardCount, ShardId, TimestampMs, Window, varint,
+};
 
 /// The numbers of a part's sections.
 pub(super) mod section {
@@ -75,6 +77,9 @@ mod part_field {
     pub(super) const END: usize = SECTIONS + SECTION_LEN * super::N_SECTIONS;
 }
 
+/// What stands for a block that no log knows.
+const NO_LSNS: LsnRange = LsnRange { first: Lsn(1), last: Lsn(0) };
+
 /// Where the parts of a block are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Directory {
@@ -96,15 +101,15 @@ pub(super) struct Part {
 impl Directory {
     pub(super) fn encode(&self) -> Vec<u8> {
         let spec = &self.spec;
-        let (lsn_first, lsn_last) = spec.lsns.unwrap_or((1, 0));
+        let lsns = spec.lsns.unwrap_or(NO_LSNS);
         let mut out = vec![0; field::END];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(field::BLOCK, &spec.id.0.to_le_bytes());
         put(field::WINDOW_START, &spec.window.start.0.to_le_bytes());
         put(field::WINDOW_LEN, &spec.window.len.0.to_le_bytes());
         put(field::SEED, &spec.seed.0.to_le_bytes());
-        put(field::LSN_FIRST, &lsn_first.to_le_bytes());
-        put(field::LSN_LAST, &lsn_last.to_le_bytes());
+        put(field::LSN_FIRST, &lsns.first.0.to_le_bytes());
+        put(field::LSN_LAST, &lsns.last.0.to_le_bytes());
         put(field::TIER, &[spec.tier.number()]);
         put(field::LEVEL, &[spec.level]);
         put(field::SHARDS, &spec.shards.get().to_le_bytes());
@@ -192,7 +197,7 @@ impl Fields<'_> {
         if n_parts > u32::from(ShardCount::MAX) {
             return Err(Wrong::new(field::N_PARTS, "at most 256 parts", n_parts));
         }
-        let lsns = (self.u64(field::LSN_FIRST), self.u64(field::LSN_LAST));
+        let (first, last) = (Lsn(self.u64(field::LSN_FIRST)), Lsn(self.u64(field::LSN_LAST)));
         Ok(BlockSpec {
             id: BlockId(self.u64(field::BLOCK)),
             window: Window { start: TimestampMs(start), len: DurationMs(len) },
@@ -202,7 +207,7 @@ impl Fields<'_> {
             seed: HashSeed(self.u64(field::SEED)),
             account_label: String::new(),
             shards,
-            lsns: (lsns.0 <= lsns.1).then_some(lsns),
+            lsns: (first <= last).then_some(LsnRange { first, last }),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::META_FILE;
 use super::error::{Corruption, OpenBlockError};
 use crate::io::{Fs, OpenMode};
-use crate::model::{BlockId, HashSeed, ShardCount, Window};
+use crate::model::{BlockId, HashSeed, LsnRange, ShardCount, Window};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -74,8 +74,9 @@ pub struct BlockSpec {
     pub account_label: String,
     /// The number of shards of the directory.
     pub shards: ShardCount,
-    /// The first and the last log sequence number of what is in it; tombstones hide what is not newer.
-    pub lsns: Option<(u64, u64)>,
+    /// Where in the log's order its samples lie; tombstones hide what is older than they are. `None` where they came by no
+    /// log.
+    pub lsns: Option<LsnRange>,
 }
 
 /// What is known of a block after it was written: what the manifest records, and `meta.json`.
@@ -101,8 +102,8 @@ pub struct BlockMeta {
     pub account_label: String,
     /// The number of shards of the directory.
     pub shards: u16,
-    /// The first and the last log sequence number of what is in it.
-    pub lsns: Option<(u64, u64)>,
+    /// Where in the log's order its samples lie.
+    pub lsns: Option<LsnRange>,
     /// The length of the file `index`.
     pub index_bytes: u64,
     /// The length of the file `chunks`.

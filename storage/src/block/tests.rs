@@ -23,7 +23,7 @@ fn spec() -> BlockSpec {
         seed: SEED,
         account_label: "account".into(),
         shards: ShardCount::new(4).unwrap(),
-        lsns: Some((5, 9)),
+        lsns: Some((5, 9).into()),
     }
 }
 

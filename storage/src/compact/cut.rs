@@ -17,7 +17,7 @@ use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
 use crate::head::series::SeriesCopies;
 use crate::head::shard::{SLICE, Shard};
 use crate::io::{Fs, Pace};
-use crate::model::{BlockId, LabelSet, SeriesKey, SeriesSlot, TimestampMs, Window};
+use crate::model::{BlockId, LabelSet, Lsn, LsnRange, SeriesKey, SeriesSlot, TimestampMs, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub(crate) struct Cutter<'a> {
     /// The id of the first block; the others follow.
     pub(crate) first_id: BlockId,
     /// The newest LSN that may be in the blocks.
-    pub(crate) newest_lsn: u64,
+    pub(crate) newest_lsn: Lsn,
     /// Called between series: whether to give up.
     pub(crate) is_closing: &'a dyn Fn() -> bool,
     /// Called with what cannot be read; once it has kept what is there, the cut goes on without it: it would fail at every try
@@ -201,7 +201,7 @@ impl Cutter<'_> {
                 account_label: self.head.account_label.to_string(),
                 shards: crate::model::ShardCount::new(self.head.shards.len() as u16)
                     .expect("a head's shards are counted"),
-                lsns: Some((0, self.newest_lsn)),
+                lsns: Some(LsnRange { first: Lsn(0), last: self.newest_lsn }),
             };
             let dir = self.blocks_dir.join(id.to_string());
             let writer = BlockWriter::create_paced(self.fs.clone(), &dir, spec, self.pace)?;

@@ -10,9 +10,8 @@ use crate::compact::cut::{self, Cutter, Written};
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::{CheckpointError, checkpoint};
-use crate::model::{BlockId, DurationMs, TimestampMs, Window};
+use crate::model::{BlockId, DurationMs, Lsn, TimestampMs, Window};
 use crate::read::ViewState;
-use crate::wal::Lsn;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -257,7 +256,7 @@ impl Database {
             until,
             positions: &positions,
             first_id,
-            newest_lsn: self.wal.end().0,
+            newest_lsn: self.wal.end(),
             is_closing: &|| self.is_closing(),
             on_damage: &|at, error| self.keep_damaged(at, &error),
         };

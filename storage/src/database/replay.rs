@@ -8,10 +8,8 @@ use crate::head::checkpoint::Loaded;
 use crate::head::shard::Shard;
 use crate::head::symbols::Released;
 use crate::io::Fs;
-use crate::model::{LabelSet, MetricKind, MetricMetadata, SeriesSlot, ShardId};
-use crate::wal::{
-    self, BatchReader, LoggedSample, Lsn, Record, RecordError, ReplayReport, TornTail, WalError,
-};
+use crate::model::{LabelSet, Lsn, MetricKind, MetricMetadata, SeriesSlot, ShardId};
+use crate::wal::{self, BatchReader, LoggedSample, Record, RecordError, ReplayReport, TornTail, WalError};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,7 +1,9 @@
-//! The words that all of Cardinal shares: times, samples, labels, identities, windows and the merge rule.
+//! The words that all of Cardinal shares: times, samples, labels, identities, windows, the order of the log and the merge
+//! rule.
 
 mod ids;
 mod labels;
+mod lsn;
 mod metadata;
 mod sample;
 mod time;
@@ -13,6 +15,7 @@ pub use ids::{
 };
 pub(crate) use labels::put_label;
 pub use labels::{Label, LabelSet, LabelSetBuilder, LabelSetError, SectionError, SectionIter};
+pub use lsn::{Lsn, LsnRange};
 pub use metadata::{MetricKind, MetricMetadata};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale, merge_values, stale_nan};
 pub use time::{DurationMs, TimeRange, TimestampMs, Window};

@@ -5,7 +5,7 @@
 //! record: type 1 | flags 1 | shard 2 | length 4 | body
 //! ```
 
-use super::Lsn;
+use crate::model::Lsn;
 use crate::model::{SeriesSlot, ShardId, TimestampMs, varint};
 
 /// Not text, so that a search for the next batch rarely stops at a label.

@@ -1,7 +1,8 @@
 //! The log's buffer in memory: where batches get their LSNs and wait for the writer, and what it may grow to.
 
+use super::WalError;
 use super::batch::BatchBuilder;
-use super::{Lsn, WalError};
+use crate::model::Lsn;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

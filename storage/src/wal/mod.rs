@@ -29,6 +29,7 @@ pub use replay::{Corruption, ReplayReport, TornTail, inspect, replay};
 pub use ticket::Ticket;
 
 use crate::io::{Fs, OpenMode, SystemClock};
+use crate::model::Lsn;
 use buffer::LogBuffer;
 use parking_lot::Mutex;
 use std::fmt;
@@ -41,28 +42,6 @@ use std::time::Duration;
 use table::Table;
 use ticket::Progress;
 use writer::Writer;
-
-/// The sequence number of a batch, from 1 without gaps over the life of a directory; 0 stands before all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lsn(pub u64);
-
-impl Lsn {
-    /// The number after this one.
-    pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// The number before this one; 0 has none and stays.
-    pub fn previous(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for Lsn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// When the log is synced, and what a resolved ticket promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 //! LSN 8 is missing: corruption if a batch behind the gap says that 8 was synced, else a torn tail from there on
 //! ```
 
-use super::Lsn;
 use super::scan::{Run, Scan, Span};
+use crate::model::Lsn;
 use std::ops::RangeInclusive;
 
 /// The choice. Segments are named by their place in the list of scans.

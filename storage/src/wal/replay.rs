@@ -6,8 +6,9 @@
 use super::batch::{self, BatchReader, Found};
 use super::plan::{Cut, Delivery, Loss, Plan, plan};
 use super::scan::{Scan, Span, scan};
-use super::{Lsn, WalError, segment};
+use super::{WalError, segment};
 use crate::io::{Fs, OpenMode};
+use crate::model::Lsn;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

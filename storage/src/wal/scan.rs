@@ -1,8 +1,8 @@
 //! One segment's bytes, looked through: runs of valid batches, and the places where there is none.
 
-use super::Lsn;
 use super::batch::{self, Found};
 use super::segment::{self, FoundHeader};
+use crate::model::Lsn;
 
 /// What a segment holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

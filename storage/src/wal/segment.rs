@@ -1,7 +1,7 @@
 //! One file of the log: its name, its header, and its making.
 
-use super::Lsn;
 use crate::io::{File, Fs, OpenMode};
+use crate::model::Lsn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Which LSNs are in which segment, and how many bytes of log follow an LSN.
 
-use super::Lsn;
+use crate::model::Lsn;
 use std::collections::VecDeque;
 
 /// How far apart, in bytes of log, two marks are.

@@ -1,6 +1,7 @@
 //! How far the log is, and those who wait for it to get further.
 
-use super::{Lsn, WalError};
+use super::WalError;
+use crate::model::Lsn;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::fmt;

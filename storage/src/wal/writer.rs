@@ -7,8 +7,9 @@
 
 use super::buffer::{Taken, Work};
 use super::segment::{self, Header, Segment};
-use super::{Lsn, Shared, SyncMode, WalError, batch};
+use super::{Shared, SyncMode, WalError, batch};
 use crate::io::Clock as _;
+use crate::model::Lsn;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::path::Path;
 use cardinal_storage::block::BlockMeta;
 use cardinal_storage::database::{BlockReport, CheckpointReport, DirectoryReport, inspect};
 use cardinal_storage::io::Fs;
-use cardinal_storage::model::ShardId;
+use cardinal_storage::model::{Lsn, ShardId};
 use cardinal_storage::wal::{self, ReplayReport, WalError};
 
 use super::Report;
@@ -45,7 +45,7 @@ fn head(found: &DirectoryReport) -> Vec<(&'static str, Cell)> {
 }
 
 fn put_log(report: &mut Report, log: &ReplayReport) {
-    let lsn = |lsn: Option<wal::Lsn>| lsn.map_or(Nothing, |lsn| Count(lsn.0));
+    let lsn = |lsn: Option<Lsn>| lsn.map_or(Nothing, |lsn| Count(lsn.0));
     report.facts(
         "log that a restart reads",
         vec![
