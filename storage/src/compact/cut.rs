@@ -8,8 +8,9 @@
 //!
 //! Nothing is published here: see `database`. After an error the directories are garbage and the head is as it was.
 
-use crate::block::{BlockMeta, BlockSpec, BlockWriter, ChunkEntry, Tier, WriteBlockError};
-use crate::codec::{self, ChunkError, EncoderHint, NoColumns, Samples, Times};
+use super::chunker::Chunker;
+use crate::block::{BlockMeta, BlockSpec, BlockWriter, Tier, WriteBlockError};
+use crate::codec::{self, ChunkError, NoColumns, Samples};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::log::record::Record;
@@ -22,13 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Samples of a chunk at most: a reader of a short range decodes whole chunks.
-const CHUNK_SAMPLES_MAX: usize = 4096;
 /// Windows of one cut at most: each keeps two files open and an index in memory until the last shard is written. Import of
 /// history can leave hundreds of windows; what is postponed stays in the head for the next cut.
 pub(crate) const WINDOWS_MAX: usize = 32;
-/// A chunk of fewer samples keeps its own times: a shared column's entry would cost more.
-const COLUMN_SAMPLES_MIN: usize = 4;
 
 /// Why a cut failed. The head still has everything.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +130,7 @@ pub(crate) struct Cutter<'a> {
 struct Unfinished {
     id: BlockId,
     window: Window,
-    writer: BlockWriter,
+    chunker: Chunker,
 }
 
 /// The blocks being written.
@@ -148,9 +145,6 @@ struct Writers {
 struct Scratch {
     parts: Vec<Samples>,
     merged: Samples,
-    column: Vec<u8>,
-    chunks: Vec<u8>,
-    hint: EncoderHint,
 }
 
 impl Cutter<'_> {
@@ -163,28 +157,28 @@ impl Cutter<'_> {
             sort(&mut found, shard);
             for of_window in found.chunk_by(|a, b| a.window == b.window) {
                 let window = of_window[0].window;
-                let Some(writer) = self.writer(&mut writers, window)? else { continue };
-                writer.begin_shard(shard.id)?;
+                let Some(chunker) = self.chunker(&mut writers, window)? else { continue };
+                chunker.begin_shard(shard.id)?;
                 for series in of_window {
                     if (self.is_closing)() {
                         return Err(CutError::Closed);
                     }
                     let labels = labels_of(shard, series.slot);
-                    self.write_series(writer, series, &labels, &log, &mut scratch)?;
+                    self.write_series(chunker, series, &labels, &log, &mut scratch)?;
                 }
             }
         }
-        let finish = |u: Unfinished| Ok(Written { id: u.id, window: u.window, meta: u.writer.finish()? });
+        let finish = |u: Unfinished| Ok(Written { id: u.id, window: u.window, meta: u.chunker.finish()? });
         let written = writers.by_window.into_values().map(finish).collect::<Result<_, CutError>>()?;
         Ok(Blocks { written, postponed: writers.postponed })
     }
 
-    /// The writer of a window's block; `None` where the window is postponed.
-    fn writer<'w>(
+    /// What encodes a window's block; `None` where the window is postponed.
+    fn chunker<'w>(
         &self,
         writers: &'w mut Writers,
         window: Window,
-    ) -> Result<Option<&'w mut BlockWriter>, CutError> {
+    ) -> Result<Option<&'w mut Chunker>, CutError> {
         if !writers.by_window.contains_key(&window.start) && writers.by_window.len() >= WINDOWS_MAX {
             writers.postponed.insert(window.start);
             return Ok(None);
@@ -205,9 +199,9 @@ impl Cutter<'_> {
             };
             let dir = self.blocks_dir.join(id.to_string());
             let writer = BlockWriter::create_paced(self.fs.clone(), &dir, spec, self.pace)?;
-            entry.insert(Unfinished { id, window, writer });
+            entry.insert(Unfinished { id, window, chunker: Chunker::new(writer) });
         }
-        Ok(writers.by_window.get_mut(&window.start).map(|u| &mut u.writer))
+        Ok(writers.by_window.get_mut(&window.start).map(|u| &mut u.chunker))
     }
 
     /// The records of one shard that go into blocks, by series and window, and the log to read them from.
@@ -269,13 +263,13 @@ impl Cutter<'_> {
     /// Merges a series' records into chunks of the block.
     fn write_series(
         &self,
-        writer: &mut BlockWriter,
+        chunker: &mut Chunker,
         series: &Found,
         labels: &LabelSet,
         log: &LogSnapshot,
         scratch: &mut Scratch,
     ) -> Result<(), CutError> {
-        let Scratch { parts, merged, column, chunks, hint } = scratch;
+        let Scratch { parts, merged } = scratch;
         parts.resize_with(series.records.len().max(parts.len()), Samples::default);
         // Records come newest first.
         for (part, at) in parts.iter_mut().zip(series.records.iter().rev()) {
@@ -292,34 +286,7 @@ impl Cutter<'_> {
         parts.sort_by_key(|p| p.t.first().copied());
         merged.clear();
         codec::merge(parts, merged);
-        if merged.is_empty() {
-            return Ok(());
-        }
-        chunks.clear();
-        let mut entries = Vec::new();
-        for from in (0..merged.len()).step_by(CHUNK_SAMPLES_MAX) {
-            let to = merged.len().min(from + CHUNK_SAMPLES_MAX);
-            let (t, v) = (&merged.t[from..to], &merged.v[from..to]);
-            let times = if t.len() < COLUMN_SAMPLES_MIN {
-                Times::Inline
-            } else {
-                column.clear();
-                codec::encode_column(t, column);
-                Times::Column(writer.time_column(column))
-            };
-            let start = chunks.len();
-            codec::seal((t, v), times, hint, chunks);
-            entries.push((start..chunks.len(), t[0], t[t.len() - 1], t.len() as u32));
-        }
-        let entry = |(bytes, first, last, samples): &(std::ops::Range<usize>, i64, i64, u32)| ChunkEntry {
-            first: TimestampMs(*first),
-            last: TimestampMs(*last),
-            samples: *samples,
-            bytes: &chunks[bytes.clone()],
-        };
-        let entries: Vec<ChunkEntry<'_>> = entries.iter().map(entry).collect();
-        writer.push_series(labels, series.key, &entries)?;
-        Ok(())
+        Ok(chunker.push(labels, series.key, merged)?)
     }
 }
 

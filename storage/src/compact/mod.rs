@@ -1,3 +1,4 @@
 //! Making blocks: out of the head (a cut).
 
+pub(crate) mod chunker;
 pub(crate) mod cut;
