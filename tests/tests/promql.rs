@@ -1,10 +1,9 @@
 //! The reference's own test scripts, read from the shared folder: `CARDINAL_SHARED`, else `../shared` beside the
 //! project. Where it is missing the test says so and passes, except on CI.
 
-use cardinal_query::source::Source;
+use cardinal_query::source::{MemorySeries, MemorySource, Source};
 use cardinal_query::{Engine, EngineOptions};
 use cardinal_tests::promqltest::database::stored;
-use cardinal_tests::promqltest::memory::{LoadedSeries, MemorySource};
 use cardinal_tests::promqltest::{Report, run};
 use std::path::{Path, PathBuf};
 
@@ -23,9 +22,9 @@ fn scripts() -> Option<PathBuf> {
 }
 
 /// Makes what the queries read.
-type MakeSource = fn(&[LoadedSeries]) -> Box<dyn Source>;
+type MakeSource = fn(&[MemorySeries]) -> Box<dyn Source>;
 
-fn in_memory(series: &[LoadedSeries]) -> Box<dyn Source> {
+fn in_memory(series: &[MemorySeries]) -> Box<dyn Source> {
     Box::new(MemorySource::new(series.to_vec(), 3))
 }
 

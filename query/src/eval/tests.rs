@@ -1,6 +1,6 @@
 //! Queries over small series in memory, and the properties that hold whatever the plan.
 
-use crate::source::memory::{MemorySeries, MemorySource};
+use crate::source::{MemorySeries, MemorySource};
 use crate::{CancelToken, Engine, EngineOptions, Limits, Output, QueryError, QueryOptions, Value};
 use cardinal_storage::model::{DurationMs, LabelSet, METRIC_NAME, TimestampMs, stale_nan};
 use proptest::prelude::*;

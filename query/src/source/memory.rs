@@ -1,28 +1,31 @@
-//! A source over lists in memory, for tests.
+//! A source over lists in memory: what tests of the evaluator, and scripts that bring their own series, read from.
 
 use super::{Grouping, Part, Source, SourceError};
-use cardinal_storage::index::Matcher;
+use cardinal_storage::index::{Matcher, accepts};
 use cardinal_storage::model::{Label, LabelSet, TimeRange, TimestampMs};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-/// A series with its samples.
-#[derive(Clone, Debug)]
-pub(crate) struct MemorySeries {
-    pub(crate) labels: LabelSet,
-    pub(crate) t: Vec<i64>,
-    pub(crate) v: Vec<f64>,
+/// A series with its samples: two columns of equal length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemorySeries {
+    /// The labels.
+    pub labels: LabelSet,
+    /// Times in milliseconds, strictly ascending.
+    pub t: Vec<i64>,
+    /// Values.
+    pub v: Vec<f64>,
 }
 
-/// Series spread over parts.
+/// Series dealt out to several parts, so that merging is exercised. Answers about labels are given for all of time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemorySource {
+pub struct MemorySource {
     parts: Vec<Vec<MemorySeries>>,
 }
 
 impl MemorySource {
     /// `series` dealt out to `parts` parts in turn.
-    pub(crate) fn new(series: Vec<MemorySeries>, parts: usize) -> Self {
+    pub fn new(series: Vec<MemorySeries>, parts: usize) -> Self {
         let mut dealt = vec![Vec::new(); parts];
         series.into_iter().enumerate().for_each(|(i, s)| dealt[i % parts].push(s));
         Self { parts: dealt }
@@ -32,10 +35,6 @@ impl MemorySource {
         let any = move |l: &LabelSet| selectors.is_empty() || selectors.iter().any(|m| accepts(m, l));
         self.parts.iter().flatten().map(|s| &s.labels).filter(move |l| any(l))
     }
-}
-
-fn accepts(matchers: &[Matcher], labels: &LabelSet) -> bool {
-    matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")))
 }
 
 impl Source for MemorySource {
@@ -86,6 +85,7 @@ impl Source for MemorySource {
 
 struct MemoryPart<'a> {
     series: Vec<&'a MemorySeries>,
+    /// One beyond the current series.
     next: usize,
     range: TimeRange,
     groups: HashMap<Vec<(String, String)>, u32>,
@@ -99,7 +99,7 @@ impl MemoryPart<'_> {
 
 impl Part for MemoryPart<'_> {
     fn series_max(&self) -> u64 {
-        (self.series.len() - self.next) as u64
+        self.series.len().saturating_sub(self.next) as u64
     }
 
     fn advance(&mut self) -> Result<bool, SourceError> {

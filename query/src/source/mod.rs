@@ -1,14 +1,14 @@
 //! What the evaluator reads from: series with their samples, in independent parts.
 //!
-//! The traits say nothing of heads, blocks or tiers: the storage's view implements them, tests implement them over
+//! The traits say nothing of heads, blocks or tiers: the storage's view implements them, and so does [`MemorySource`] over
 //! lists in memory.
 
 mod error;
-#[cfg(test)]
-pub(crate) mod memory;
+mod memory;
 mod view;
 
 pub use error::SourceError;
+pub use memory::{MemorySeries, MemorySource};
 
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{LabelSet, TimeRange};

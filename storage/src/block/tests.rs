@@ -1,6 +1,6 @@
 use super::*;
 use crate::codec::{EncoderHint, TimeColumnId, Times, seal};
-use crate::index::{LabelIndex, MatchOp, Matcher, NameId, label_sets, matchers};
+use crate::index::{LabelIndex, MatchOp, Matcher, NameId, accepts, label_sets, matchers};
 use crate::io::{Fs, OpenMode, SimFs};
 use crate::model::{
     BlockId, DurationMs, HashSeed, LabelSet, SeriesKey, ShardCount, ShardId, TimestampMs, Window,
@@ -282,8 +282,7 @@ proptest! {
         prop_assert_eq!(&read_all(&block).unwrap(), &shards);
         for matchers in queries {
             for shard in block.shards() {
-                let accepted = |s: &Series| matchers.iter().all(|m| m.matches(s.labels.get(m.name()).unwrap_or("")));
-                let model = (0..).zip(&shards[shard.id().index()]).filter(|(_, s)| accepted(s)).map(|(i, _)| i);
+                let model = (0..).zip(&shards[shard.id().index()]).filter(|(_, s)| accepts(&matchers, &s.labels)).map(|(i, _)| i);
                 prop_assert_eq!(shard.select(&matchers).unwrap().to_vec(), model.collect::<Vec<u32>>(), "{:?}", matchers);
             }
         }

@@ -1,6 +1,7 @@
 //! Matchers: conditions on one label, as PromQL writes them between braces.
 
 use super::pattern::Pattern;
+use crate::model::LabelSet;
 use std::fmt;
 
 /// How a matcher compares.
@@ -136,6 +137,12 @@ impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{:?}", self.name, self.op, self.value)
     }
+}
+
+/// Whether all `matchers` accept a series with these labels: what every selection is equal to. A label that is not there
+/// counts as empty.
+pub fn accepts(matchers: &[Matcher], labels: &LabelSet) -> bool {
+    matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")))
 }
 
 #[cfg(test)]

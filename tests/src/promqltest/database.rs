@@ -1,8 +1,7 @@
 //! A source over a database on a simulated disk: what was loaded lies partly in blocks, partly in the head, and some
 //! of it came late.
 
-use super::memory::LoadedSeries;
-use cardinal_query::source::{Part, Source, SourceError};
+use cardinal_query::source::{MemorySeries, Part, Source, SourceError};
 use cardinal_storage::database::{AppendRow, Database, DatabaseOptions, RefusalClass, Refused, Resolve};
 use cardinal_storage::index::Matcher;
 use cardinal_storage::io::{ManualClock, SimFs};
@@ -34,7 +33,7 @@ struct Stored {
 /// # Panics
 ///
 /// Where the database refuses what a script loads, which it must not.
-pub fn stored(series: &[LoadedSeries]) -> Box<dyn Source> {
+pub fn stored(series: &[MemorySeries]) -> Box<dyn Source> {
     let database = Database::open(DatabaseOptions {
         fs: Arc::new(SimFs::new(1)),
         clock: Arc::new(ManualClock::new(TimestampMs(0))),
@@ -44,8 +43,8 @@ pub fn stored(series: &[LoadedSeries]) -> Box<dyn Source> {
         ..DatabaseOptions::new("/data")
     })
     .expect("an empty disk opens");
-    let older = |s: &LoadedSeries, i: usize| i < s.t.len() / 2;
-    let late = |s: &LoadedSeries, i: usize| older(s, i) && i % 3 == 1;
+    let older = |s: &MemorySeries, i: usize| i < s.t.len() / 2;
+    let late = |s: &MemorySeries, i: usize| older(s, i) && i % 3 == 1;
     append(&database, series, |s, i| older(s, i) && !late(s, i));
     database.flush().expect("the simulated disk does not fail");
     append(&database, series, |s, i| !older(s, i));
@@ -54,7 +53,7 @@ pub fn stored(series: &[LoadedSeries]) -> Box<dyn Source> {
 }
 
 /// Appends the samples that `wanted` picks by series and index.
-fn append(database: &Database, series: &[LoadedSeries], wanted: impl Fn(&LoadedSeries, usize) -> bool) {
+fn append(database: &Database, series: &[MemorySeries], wanted: impl Fn(&MemorySeries, usize) -> bool) {
     let (mut rows, mut samples) = (Vec::new(), Vec::new());
     for s in series {
         let first = samples.len() as u32;

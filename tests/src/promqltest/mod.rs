@@ -7,7 +7,7 @@
 
 pub mod compare;
 pub mod database;
-pub mod memory;
+mod loaded;
 mod pin;
 mod report;
 mod run;

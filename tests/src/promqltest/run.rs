@@ -2,17 +2,17 @@
 
 use super::ScriptError;
 use super::compare::{check, check_middle, text_matches};
-use super::memory::{Loaded, LoadedSeries};
+use super::loaded::Loaded;
 use super::pin::pinned;
 use super::report::{Outcome, Report, Verdict};
 use super::script::{Command, Eval, Expectation, Expected, When, read};
 use super::skip::Needs;
-use cardinal_query::source::Source;
+use cardinal_query::source::{MemorySeries, Source};
 use cardinal_query::{Engine, Output, QueryError, QueryOptions, Value};
 use cardinal_storage::model::{DurationMs, TimestampMs};
 
 /// Makes a source of all series that are loaded; called anew whenever they change.
-pub type MakeSource<'a> = dyn FnMut(&[LoadedSeries]) -> Box<dyn Source> + 'a;
+pub type MakeSource<'a> = dyn FnMut(&[MemorySeries]) -> Box<dyn Source> + 'a;
 
 /// Runs every command of `script`. Each instant query is also asked as a range query around its time, and with all
 /// its selectors pinned to its time from other times.
@@ -149,9 +149,9 @@ fn failure(eval: &Eval, found: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::promqltest::memory::MemorySource;
     use crate::promqltest::report::Missing;
     use cardinal_query::EngineOptions;
+    use cardinal_query::source::MemorySource;
 
     /// The verdicts on a script's queries: `p`assed, `f`ailed or `s`kipped.
     fn verdicts(script: &str) -> String {

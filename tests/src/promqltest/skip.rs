@@ -1,12 +1,11 @@
 //! What this version does not have, seen from a query and the data loaded for it.
 
-use super::memory::accepts;
 use super::report::Missing;
 use super::script::{Eval, Expected, Load};
 use super::series::Point;
 use cardinal_query::parse::ast::{self, MatchOp};
 use cardinal_query::parse::{Expr, Features, FunctionId, parse};
-use cardinal_storage::index;
+use cardinal_storage::index::{self, accepts};
 use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME};
 
 /// Label sets of loaded series that need what is missing.

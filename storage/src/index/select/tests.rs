@@ -1,5 +1,5 @@
 use super::*;
-use crate::index::MatchOp;
+use crate::index::{MatchOp, accepts};
 use crate::model::{Label, LabelSet};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -31,8 +31,7 @@ impl Model {
     }
 
     fn naive(&self, matchers: &[Matcher]) -> Vec<u32> {
-        let accepted = |s: &LabelSet| matchers.iter().all(|m| m.matches(s.get(m.name()).unwrap_or("")));
-        (0..).zip(&self.series).filter(|(_, s)| accepted(s)).map(|(i, _)| i).collect()
+        (0..).zip(&self.series).filter(|(_, s)| accepts(matchers, s)).map(|(i, _)| i).collect()
     }
 
     fn text(&self, name: NameId, value: ValueId) -> &str {
