@@ -112,6 +112,12 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
         "Cuts and checkpoints that failed",
         stats.maintenance_failures as f64,
     )?;
+    out.gauge("reserve_bytes", "Bytes kept for commits on a full disk", stats.reserve_bytes as f64)?;
+    out.counter(
+        "reserve_releases",
+        "Full disks on which the reserve was given up for a commit",
+        stats.reserve_releases as f64,
+    )?;
     out.counter("replayed_samples", "Samples replayed at the start", stats.replayed_samples as f64)?;
     out.counter("replay_corruptions", "Damage found in the log at the start", stats.replay_corruptions as f64)
 }

@@ -64,7 +64,7 @@ pub enum CutError {
     },
     /// The cut could not be committed.
     #[error("{0}")]
-    Commit(String),
+    Commit(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database was closed meanwhile.
     #[error("the database is closed")]
     Closed,

@@ -4,6 +4,7 @@
 
 use super::manifest::{BlockEntry, CheckpointEntry, Edit, Manifest, State};
 use super::open::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR, open_block};
+use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::{RetireQueue, Retired};
 use super::{CutError, Database, DatabaseOptions};
 use crate::compact::cut::{self, Cutter, Written};
@@ -33,6 +34,7 @@ const FAILURES_PER_LINE: u32 = 600;
 #[derive(Debug)]
 pub(super) struct Maintenance {
     manifest: Manifest,
+    reserve: Reserve,
     retired: RetireQueue,
     /// Windows that end by here have been cut.
     cut_until: TimestampMs,
@@ -79,10 +81,13 @@ pub(super) fn due(s: &Situation) -> Due {
     if s.memory_bytes > s.memory_budget && s.since_flush.is_none_or(|t| t >= FLUSH_PAUSE) {
         return Due::Flush;
     }
-    if s.log_bytes > s.checkpoint_min.max(s.checkpoint_bytes) {
-        return Due::Checkpoint;
+    if s.is_log_long() { Due::Checkpoint } else { Due::Nothing }
+}
+
+impl Situation {
+    fn is_log_long(&self) -> bool {
+        self.log_bytes > self.checkpoint_min.max(self.checkpoint_bytes)
     }
-    Due::Nothing
 }
 
 /// The end of the newest window that is closed when `newest` is the newest sample.
@@ -94,9 +99,10 @@ fn closed_until(newest: TimestampMs, window: DurationMs) -> TimestampMs {
 }
 
 impl Maintenance {
-    pub(super) fn new(manifest: Manifest, state: &State, checkpoint_lsn: Lsn) -> Self {
+    pub(super) fn new(manifest: Manifest, reserve: Reserve, state: &State, checkpoint_lsn: Lsn) -> Self {
         Self {
             manifest,
+            reserve,
             retired: RetireQueue::default(),
             // Blocks do not tell: a flush may have taken a part of its newest window, and late samples may wait for theirs.
             cut_until: TimestampMs::MIN,
@@ -180,9 +186,18 @@ impl Database {
         let due = due(&situation);
         let result = match due {
             Due::Nothing => Ok(()),
-            Due::Cut(until) => self.cut(&mut m, until),
-            Due::Flush => self.cut(&mut m, TimestampMs::MAX),
-            Due::Checkpoint => self.checkpoint(&mut m),
+            Due::Cut(until) => self.with_reserve(&mut m, |db, m| db.cut(m, until)),
+            Due::Flush => self.with_reserve(&mut m, |db, m| db.cut(m, TimestampMs::MAX)),
+            Due::Checkpoint => self.with_reserve(&mut m, Self::checkpoint),
+        };
+        let result = match result {
+            Err(error)
+                if is_for_want_of_room(&error) && due != Due::Checkpoint && situation.is_log_long() =>
+            {
+                tracing::error!(%error, "no room for a cut; a checkpoint takes less, and lets go of the log");
+                self.checkpoint(&mut m)
+            }
+            result => result,
         };
         match result {
             Ok(()) | Err(CutError::Closed) => {}
@@ -192,6 +207,33 @@ impl Database {
             }
         }
         self.refuse_or_admit(&mut m, due == Due::Flush, now);
+        self.keep_reserve(&mut m);
+    }
+
+    /// Does `work`, and where the disk has no room for it, once more in that of the reserve.
+    fn with_reserve(
+        &self,
+        m: &mut Maintenance,
+        work: impl Fn(&Self, &mut Maintenance) -> Result<(), CutError>,
+    ) -> Result<(), CutError> {
+        match work(self, m) {
+            Err(error) if is_for_want_of_room(&error) && m.reserve.release() => {
+                self.counters.reserve_releases.fetch_add(1, Ordering::Relaxed);
+                self.counters.reserve_bytes.store(0, Ordering::Relaxed);
+                tracing::warn!(%error, "the disk is full: it is tried again in the room of the reserve");
+                work(self, m)
+            }
+            result => result,
+        }
+    }
+
+    /// Makes the reserve where it is missing or has become too short. The log's spare comes first: without it writes fail, without
+    /// the reserve only what would free the disk.
+    pub(super) fn keep_reserve(&self, m: &mut Maintenance) {
+        if self.wal.stats().has_spare {
+            m.reserve.keep(self.options.wal_segment_bytes.max(m.checkpoint_bytes));
+        }
+        self.counters.reserve_bytes.store(m.reserve.bytes(), Ordering::Relaxed);
     }
 
     /// New series are refused once a flush did not help, and admitted again when memory has been freed. Before a flush was
@@ -221,7 +263,7 @@ impl Database {
     /// Moves everything in the head into blocks.
     pub fn flush(&self) -> Result<(), CutError> {
         let mut m = self.maintenance.lock();
-        self.cut(&mut m, TimestampMs::MAX)?;
+        self.with_reserve(&mut m, |db, m| db.cut(m, TimestampMs::MAX))?;
         self.retire(&mut m);
         Ok(())
     }
@@ -322,7 +364,7 @@ impl Database {
         let entry =
             CheckpointEntry { number, bytes: written.bytes, wal_segment, head_log_end: written.log_end };
         let edit = Edit { add_blocks, checkpoint: Some(entry), ..Edit::default() };
-        m.manifest.commit(&edit).map_err(|e| CutError::Commit(e.to_string()))?;
+        m.manifest.commit(&edit).map_err(|e| CutError::Commit(Box::new(e)))?;
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         (m.checkpoint_lsn, m.checkpoint_bytes) = (written.oldest_lsn, written.bytes);
         // The edit stands: what is left behind now is garbage at the next start.

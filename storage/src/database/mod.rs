@@ -13,6 +13,7 @@ mod manifest;
 mod open;
 mod options;
 mod replay;
+mod reserve;
 mod retire;
 mod stats;
 #[cfg(test)]

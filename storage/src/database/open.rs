@@ -4,6 +4,7 @@ use super::aliases::Aliases;
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
 use super::replay::{self, Mending, Replayed};
+use super::reserve::Reserve;
 use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
@@ -109,7 +110,8 @@ impl Database {
         let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
         let wal = Wal::open(fs.clone(), &dir.join(WAL_DIR), options.wal(), replayed.newest_lsn.next())?;
         let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
-        let maintenance = Maintenance::new(manifest, &state, replayed.checkpoint_lsn);
+        let reserve = Reserve::open(fs.clone(), &dir);
+        let maintenance = Maintenance::new(manifest, reserve, &state, replayed.checkpoint_lsn);
         let database = Arc::new(Self {
             dir,
             fs,
@@ -129,6 +131,7 @@ impl Database {
             _lock: lock,
             options,
         });
+        database.keep_reserve(&mut database.maintenance.lock());
         if database.options.background {
             database.start_threads().map_err(io_at(&database.dir))?;
         }

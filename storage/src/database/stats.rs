@@ -20,6 +20,8 @@ pub(super) struct Counters {
     pub(super) maintenance_failures: AtomicU64,
     pub(super) head_log_failures: AtomicU64,
     pub(super) cut_corruptions: AtomicU64,
+    pub(super) reserve_bytes: AtomicU64,
+    pub(super) reserve_releases: AtomicU64,
     pub(super) series_left: AtomicU64,
     pub(super) replayed_samples: AtomicU64,
     pub(super) replay_corruptions: AtomicU64,
@@ -99,6 +101,10 @@ pub struct Stats {
     pub head_log_failures: u64,
     /// Damaged records of the head-chunk log that cuts went on without.
     pub cut_corruptions: u64,
+    /// Bytes that are kept for commits on a full disk.
+    pub reserve_bytes: u64,
+    /// How often they were needed.
+    pub reserve_releases: u64,
     /// Series that left the head.
     pub series_left: u64,
     /// Samples replayed at the start.
@@ -145,6 +151,8 @@ impl Database {
             maintenance_failures: c.maintenance_failures.load(Relaxed),
             head_log_failures: c.head_log_failures.load(Relaxed),
             cut_corruptions: c.cut_corruptions.load(Relaxed),
+            reserve_bytes: c.reserve_bytes.load(Relaxed),
+            reserve_releases: c.reserve_releases.load(Relaxed),
             series_left: c.series_left.load(Relaxed),
             replayed_samples: c.replayed_samples.load(Relaxed),
             replay_corruptions: c.replay_corruptions.load(Relaxed),

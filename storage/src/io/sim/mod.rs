@@ -75,7 +75,18 @@ impl SimFs {
         self.state.lock().freeze_at = Some(index);
     }
 
-    /// Takes back every planned fault and freeze.
+    /// Makes the disk so large: what would make a file longer than there is room for fails as on a full disk. `None`: without end,
+    /// as it is at first.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state.lock().capacity = bytes;
+    }
+
+    /// The bytes of all files that have a name.
+    pub fn used(&self) -> u64 {
+        self.state.lock().used()
+    }
+
+    /// Takes back every planned fault, freeze and capacity.
     pub fn heal(&self) {
         self.state.lock().heal();
     }
@@ -229,9 +240,11 @@ struct SimFile {
 }
 
 impl SimFile {
+    /// Runs an operation after which the file is at least `len` bytes long.
     fn mutate(
         &self,
         tried: &str,
+        len: u64,
         act: impl FnOnce(&mut FileNode),
         on_fault: impl FnOnce(&mut State, FaultKind),
     ) -> io::Result<()> {
@@ -239,7 +252,9 @@ impl SimFile {
             let e = io::Error::new(io::ErrorKind::PermissionDenied, "opened for reading");
             return Err(at(&self.path, tried, e));
         }
-        self.fs.mutate(tried, &self.path, |s| s.file_mut(self.node).map(act), on_fault)
+        let within =
+            |s: &mut State| s.check_room(self.node, len).and_then(|()| s.file_mut(self.node).map(act));
+        self.fs.mutate(tried, &self.path, within, on_fault)
     }
 }
 
@@ -262,6 +277,7 @@ impl File for SimFile {
         }
         self.mutate(
             "write",
+            offset + buf.len() as u64,
             |file| file.write(buf, offset),
             |state, kind| {
                 if kind == FaultKind::TornWrite {
@@ -272,15 +288,15 @@ impl File for SimFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.mutate("allocate", |file| file.allocate(len), unchanged)
+        self.mutate("allocate", len, |file| file.allocate(len), unchanged)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.mutate("set length of", |file| file.set_len(len), unchanged)
+        self.mutate("set length of", len, |file| file.set_len(len), unchanged)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.mutate("sync", |file| file.sync(), |state, _| state.forget_unsynced(self.node))
+        self.mutate("sync", 0, |file| file.sync(), |state, _| state.forget_unsynced(self.node))
     }
 }
 

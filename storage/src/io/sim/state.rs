@@ -19,6 +19,7 @@ pub(super) struct State {
     pub(super) faults: BTreeMap<u64, FaultKind>,
     pub(super) fail_from: Option<(u64, FaultKind)>,
     pub(super) freeze_at: Option<u64>,
+    pub(super) capacity: Option<u64>,
     flip_due: bool,
     draws: Draws,
     survival: Survival,
@@ -44,6 +45,7 @@ impl State {
             faults: BTreeMap::new(),
             fail_from: None,
             freeze_at: None,
+            capacity: None,
             flip_due: false,
             draws: Draws::new(seed),
             survival: Survival::new(seed),
@@ -54,6 +56,7 @@ impl State {
         self.faults.clear();
         self.fail_from = None;
         self.freeze_at = None;
+        self.capacity = None;
         self.flip_due = false;
     }
 
@@ -109,6 +112,28 @@ impl State {
     pub(super) fn forget_unsynced(&mut self, node: NodeId) {
         if let Some(Node::File(file)) = self.nodes.get_mut(node) {
             file.settle(&mut self.survival);
+        }
+    }
+
+    /// The lengths of all files that have a name.
+    pub(super) fn used(&self) -> u64 {
+        let (mut open, mut bytes) = (vec![ROOT], 0);
+        while let Some(node) = open.pop() {
+            match self.nodes.get(node) {
+                Some(Node::Dir(dir)) => open.extend(dir.live.values()),
+                Some(Node::File(file)) => bytes += file.live.len(),
+                None => {}
+            }
+        }
+        bytes
+    }
+
+    /// Fails where a file that becomes `len` bytes long would not fit any more.
+    pub(super) fn check_room(&mut self, node: NodeId, len: u64) -> io::Result<()> {
+        let grows = len.saturating_sub(self.file_mut(node)?.live.len());
+        match self.capacity {
+            Some(capacity) if grows > 0 && self.used() + grows > capacity => Err(error_of(FaultKind::Enospc)),
+            _ => Ok(()),
         }
     }
 
