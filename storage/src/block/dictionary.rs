@@ -1,9 +1,8 @@
 //! The values of one label name: sorted, front-coded, every 16th in full.
 
-use super::error::Corruption;
+use super::error::{Corruption, WriteBlockError, offset_u32};
+use super::lists;
 use super::section::{Cursor, Section};
-use super::shard_builder::offset_u32;
-use super::{WriteBlockError, lists};
 use crate::index::Values;
 use crate::model::varint;
 use std::ops::Range;

@@ -98,3 +98,8 @@ pub enum WriteBlockError {
         window: Window,
     },
 }
+
+/// Offsets within a shard are u32: checks that of `what`.
+pub(super) fn offset_u32(n: usize, what: &'static str) -> Result<u32, WriteBlockError> {
+    u32::try_from(n).map_err(|_| WriteBlockError::TooLarge { what })
+}

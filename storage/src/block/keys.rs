@@ -1,9 +1,7 @@
 //! The key table of a shard: what the merge of blocks joins on, without a look at labels.
 
-use super::WriteBlockError;
-use super::error::Corruption;
+use super::error::{Corruption, WriteBlockError, offset_u32};
 use super::section::Section;
-use super::shard_builder::offset_u32;
 use crate::model::SeriesKey;
 use std::collections::{BTreeSet, HashMap};
 

@@ -31,10 +31,10 @@ mod tests;
 pub use error::{Corruption, OpenBlockError, WriteBlockError};
 pub use inspect::{ChunkStats, NameStats, SectionSize, SeriesWeight, ShardStats};
 pub use reader::{Block, BlockShard};
-pub use rows::{ChunkRef, ChunkRefs};
+pub use rows::{ChunkEntry, ChunkRef, ChunkRefs};
 pub use series::SeriesReader;
 pub use spec::{BlockMeta, BlockSpec, Tier};
-pub use writer::{BlockWriter, ChunkEntry};
+pub use writer::BlockWriter;
 
 #[cfg(test)]
 use writer::unpaced;

@@ -39,6 +39,19 @@ impl CoarseTime {
     }
 }
 
+/// A chunk to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkEntry<'a> {
+    /// The time of its first sample.
+    pub first: TimestampMs,
+    /// The time of its last sample.
+    pub last: TimestampMs,
+    /// How many samples it has.
+    pub samples: u32,
+    /// The encoded chunk.
+    pub bytes: &'a [u8],
+}
+
 /// Where a chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRef {

@@ -1,23 +1,17 @@
 //! One shard of a block while it is being written: label values are interned per name in the order of their arrival, and
 //! sorted once all series are there. Memory is that of one shard: about 8 bytes per label, and each text once.
 
-use super::WriteBlockError;
 use super::dictionary::DictionaryWriter;
 use super::directory::{N_SECTIONS, section};
+use super::error::{WriteBlockError, offset_u32};
 use super::keys::KeyTableWriter;
 use super::names::{NAME_LEN, NameEntry, put_schema};
-use super::rows::{CoarseTime, GROUP, put_chunks};
+use super::rows::{ChunkEntry, CoarseTime, GROUP, put_chunks};
 use super::section::Extent;
-use super::writer::ChunkEntry;
 use crate::model::{LabelSet, SeriesKey, varint};
 use hashbrown::HashTable;
 use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_64;
-
-/// Offsets within a shard are u32.
-pub(super) fn offset_u32(n: usize, what: &'static str) -> Result<u32, WriteBlockError> {
-    u32::try_from(n).map_err(|_| WriteBlockError::TooLarge { what })
-}
 
 /// Collects the series of a shard in order.
 pub(super) struct ShardBuilder {

@@ -1,33 +1,20 @@
 //! Writes a block front to back, one shard after another.
 
 use super::directory::{Directory, N_SECTIONS, Part, section};
-use super::error::WriteBlockError;
+use super::error::{WriteBlockError, offset_u32};
 use super::paged::PagedWriter;
-use super::rows::CoarseTime;
+use super::rows::{ChunkEntry, CoarseTime};
 use super::section::Extent;
-use super::shard_builder::{ShardBuilder, offset_u32};
+use super::shard_builder::ShardBuilder;
 use super::spec::{BlockMeta, BlockSpec};
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, FORMAT, INDEX_FILE, INDEX_MAGIC, META_FILE};
 use crate::codec::TimeColumnId;
 use crate::io::{Fs, OpenMode, Pace, SystemClock};
-use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
+use crate::model::{LabelSet, SeriesKey, ShardId};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A chunk to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct ChunkEntry<'a> {
-    /// The time of its first sample.
-    pub first: TimestampMs,
-    /// The time of its last sample.
-    pub last: TimestampMs,
-    /// How many samples it has.
-    pub samples: u32,
-    /// The encoded chunk.
-    pub bytes: &'a [u8],
-}
 
 /// Writes one block into a directory of its own. Shards come in ascending order, series in ascending order of (key, labels)
 /// within their shard. After an error the writer is of no more use and the directory is garbage.
