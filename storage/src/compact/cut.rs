@@ -193,8 +193,7 @@ impl Cutter<'_> {
                 sources: Vec::new(),
                 seed: self.head.seed,
                 account_label: self.head.account_label.to_string(),
-                shards: crate::model::ShardCount::new(self.head.shards.len() as u16)
-                    .expect("a head's shards are counted"),
+                shards: self.head.shard_count(),
                 lsns: Some(LsnRange { first: Lsn(0), last: self.newest_lsn }),
             };
             let dir = self.blocks_dir.join(id.to_string());

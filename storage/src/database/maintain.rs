@@ -398,7 +398,7 @@ impl Database {
         let dir = self.dir.join(BLOCKS_DIR);
         let Ok(entries) = self.fs.read_dir(&dir) else { return };
         for entry in entries {
-            if u64::from_str_radix(&entry.name, 16).is_ok_and(|id| id >= first.0) {
+            if BlockId::from_name(&entry.name).is_some_and(|id| id >= first) {
                 let path = dir.join(&entry.name);
                 if let Err(error) = self.fs.remove_dir_all(&path) {
                     tracing::warn!(path = %path.display(), %error, "an unfinished block could not be removed");

@@ -204,8 +204,7 @@ impl Garbage {
 fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State, garbage: Garbage) -> Result<(), OpenError> {
     let blocks = dir.join(BLOCKS_DIR);
     for entry in fs.read_dir(&blocks).map_err(io_at(&blocks))? {
-        let named =
-            u64::from_str_radix(&entry.name, 16).is_ok_and(|id| state.blocks.contains_key(&BlockId(id)));
+        let named = BlockId::from_name(&entry.name).is_some_and(|id| state.blocks.contains_key(&id));
         if !named && entry.is_dir {
             let path = blocks.join(&entry.name);
             tracing::info!(path = %path.display(), "a block that was never committed goes");

@@ -64,6 +64,14 @@ impl Head {
         }
     }
 
+    /// How many shards there are.
+    pub(crate) fn shard_count(&self) -> ShardCount {
+        u16::try_from(self.shards.len())
+            .ok()
+            .and_then(ShardCount::new)
+            .expect("a head has as many shards as it was made with")
+    }
+
     /// The shard with this id.
     pub(crate) fn shard(&self, id: ShardId) -> &Shard {
         &self.shards[id.index()]

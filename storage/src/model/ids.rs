@@ -84,6 +84,14 @@ pub struct SeriesSlot(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u64);
 
+impl BlockId {
+    /// The block of a directory's name, as [`Display`](fmt::Display) writes it; `None` for any other name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let id = u64::from_str_radix(name, 16).ok().map(Self)?;
+        (id.to_string() == name).then_some(id)
+    }
+}
+
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -138,6 +146,19 @@ mod tests {
         assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:x?}");
         assert_eq!(le_rank(Some("1")), le_rank(Some("1.0")));
         assert_eq!(le_rank(Some("0")), le_rank(Some("-0")));
+    }
+
+    #[test]
+    fn blocks_are_known_by_their_names() {
+        let check =
+            |name: &str, id: Option<u64>| assert_eq!(BlockId::from_name(name), id.map(BlockId), "{name}");
+        check("00000000000200ff", Some(0x200ff));
+        check("ffffffffffffffff", Some(u64::MAX));
+        check("200ff", None);
+        check("00000000000200FF", None);
+        check("+0000000000200ff", None);
+        check("000000000000200ff", None);
+        check("", None);
     }
 
     #[test]

@@ -72,13 +72,8 @@ impl View {
         let account = matchers.iter().find(|m| {
             m.name() == &*self.head.account_label && m.op() == MatchOp::Equal && !m.value().is_empty()
         });
-        let one = account.map(|m| shard_of_account(m.value().as_bytes(), self.shard_count()));
+        let one = account.map(|m| shard_of_account(m.value().as_bytes(), self.head.shard_count()));
         self.head.shards.iter().filter(move |s| one.is_none_or(|id| s.id == id))
-    }
-
-    fn shard_count(&self) -> crate::model::ShardCount {
-        crate::model::ShardCount::new(self.head.shards.len() as u16)
-            .expect("a head has as many shards as it was made with")
     }
 
     fn blocks_in(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Block>> {
