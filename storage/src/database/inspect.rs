@@ -5,8 +5,9 @@
 
 mod untouched;
 
+use super::folders::{CHECKPOINT_DIR, HEAD_DIR, wal_dir};
 use super::manifest::{Manifest, ManifestError, State};
-use super::open::{CHECKPOINT_DIR, HEAD_DIR, WAL_DIR, head_options, load_head, open_block};
+use super::open::{head_options, load_head, open_block};
 use super::replay::Mending;
 use crate::block::Block;
 use crate::head::cuts::CutPositions;
@@ -102,7 +103,7 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
         CheckpointReport { number: c.number, bytes: c.bytes, wal_segment: c.wal_segment, series_by_shard }
     });
     let first_segment = checkpoint.as_ref().map_or(0, |c| c.wal_segment);
-    let wal_dir = dir.join(WAL_DIR);
+    let wal_dir = wal_dir(dir);
     let wal = wal::inspect(fs, &wal_dir, first_segment, &mut |_, _| Ok::<(), wal::WalError>(()));
     let wal = wal.map_err(|e| e.to_string());
     let blocks = state.blocks.values().map(|entry| BlockReport {

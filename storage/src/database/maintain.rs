@@ -2,8 +2,9 @@
 //!
 //! What is due is a pure choice ([`due`]); one thread carries it out, another writes the head-chunk log's pages.
 
+use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR};
 use super::manifest::{BlockEntry, CheckpointEntry, Edit, Manifest, State};
-use super::open::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR, open_block};
+use super::open::open_block;
 use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::{RetireQueue, Retired};
 use super::{CutError, Database, DatabaseOptions};

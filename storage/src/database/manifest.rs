@@ -1,6 +1,6 @@
 //! The `MANIFEST`: the only commit point of a data directory (`docs/format/manifest.md`).
 
-use super::open::{CHECKPOINT_DIR, QUARANTINE_DIR};
+use super::folders::{CHECKPOINT_DIR, NAMED_FOLDERS, QUARANTINE_DIR};
 use crate::head::checkpoint;
 use crate::io::{File, Fs, OpenMode};
 use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, Window};
@@ -138,12 +138,12 @@ pub enum ManifestError {
     },
     /// The directory has data but no manifest.
     #[error(
-        "{path}: there is {found} but no MANIFEST; restore the MANIFEST from a backup, or choose an empty directory"
+        "{path}: there is {found}/ but no MANIFEST; restore the MANIFEST from a backup, or choose an empty directory"
     )]
     Missing {
         /// The directory.
         path: PathBuf,
-        /// What is there.
+        /// The folder that is there.
         found: &'static str,
     },
     /// The manifest could not be written, not even anew.
@@ -404,10 +404,8 @@ fn keep_remains(fs: &dyn Fs, dir: &Path, file: &dyn File, range: Range<u64>) -> 
 
 /// A directory without a manifest must not hold what one would name.
 fn refuse_orphans(fs: &dyn Fs, dir: &Path) -> Result<(), ManifestError> {
-    for (folder, found) in
-        [("blocks", "blocks/"), ("wal", "wal/"), ("checkpoint", "checkpoint/"), ("head", "head/")]
-    {
-        let path = dir.join(folder);
+    for found in NAMED_FOLDERS {
+        let path = dir.join(found);
         let at = |source| ManifestError::Io { path: path.clone(), source };
         if fs.exists(&path).map_err(at)? && !fs.read_dir(&path).map_err(at)?.is_empty() {
             return Err(ManifestError::Missing { path: dir.into(), found });

@@ -7,6 +7,7 @@
 
 mod aliases;
 mod append;
+mod folders;
 mod inspect;
 mod maintain;
 mod manifest;
@@ -20,6 +21,7 @@ mod stats;
 mod tests;
 
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
+pub use folders::{block_dir, wal_dir};
 pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect, inspect_view};
 pub use manifest::ManifestError;
 pub use open::OpenError;

@@ -1,6 +1,7 @@
 //! Opening a data directory: lock, manifest, checkpoint, log, blocks.
 
 use super::aliases::Aliases;
+use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, FOLDERS, HEAD_DIR, QUARANTINE_DIR, block_dir, wal_dir};
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
 use super::replay::{self, Mending, Replayed};
@@ -24,11 +25,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(super) const WAL_DIR: &str = "wal";
-pub(super) const HEAD_DIR: &str = "head";
-pub(super) const CHECKPOINT_DIR: &str = "checkpoint";
-pub(super) const BLOCKS_DIR: &str = "blocks";
-pub(super) const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "LOCK";
 /// Batch builders kept for reuse: as many as requests are likely to be appended at once.
 const BATCHES: usize = 64;
@@ -100,7 +96,7 @@ impl Database {
         let manifest = Manifest::open(fs.clone(), &dir, &wanted(&options))?;
         let state = manifest.state().clone();
         let shards = check_settings(&dir, &options, &state)?;
-        for folder in [WAL_DIR, HEAD_DIR, CHECKPOINT_DIR, BLOCKS_DIR, QUARANTINE_DIR] {
+        for folder in FOLDERS {
             let path = dir.join(folder);
             fs.create_dir_all(&path).map_err(io_at(&path))?;
         }
@@ -108,7 +104,7 @@ impl Database {
         let garbage = if manifest.was_cut() { Garbage::Keep } else { Garbage::Remove };
         remove_garbage(&*fs, &dir, &state, garbage)?;
         let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
-        let wal = Wal::open(fs.clone(), &dir.join(WAL_DIR), options.wal(), replayed.newest_lsn.next())?;
+        let wal = Wal::open(fs.clone(), &wal_dir(&dir), options.wal(), replayed.newest_lsn.next())?;
         let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
         let reserve = Reserve::open(fs.clone(), &dir);
         let maintenance = Maintenance::new(manifest, reserve, &state, replayed.checkpoint_lsn);
@@ -254,13 +250,12 @@ pub(super) fn load_head(
             (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns }, 0)
         }
     };
-    let replayed = replay::replay(fs, &dir.join(WAL_DIR), first_segment, &loaded, mending)?;
+    let replayed = replay::replay(fs, &wal_dir(dir), first_segment, &loaded, mending)?;
     Ok((loaded.head, loaded.cuts, replayed))
 }
 
 pub(super) fn open_block(fs: &dyn Fs, dir: &Path, entry: &BlockEntry) -> Result<Block, OpenBlockError> {
-    let path = dir.join(BLOCKS_DIR).join(BlockId(entry.id).to_string());
-    Block::open(fs, &path, entry.index_bytes, entry.chunks_bytes)
+    Block::open(fs, &block_dir(dir, BlockId(entry.id)), entry.index_bytes, entry.chunks_bytes)
 }
 
 fn open_blocks<'a>(

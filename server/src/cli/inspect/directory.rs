@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use cardinal_storage::block::BlockMeta;
-use cardinal_storage::database::{BlockReport, CheckpointReport, DirectoryReport, inspect};
+use cardinal_storage::database::{
+    BlockReport, CheckpointReport, DirectoryReport, block_dir, inspect, wal_dir,
+};
 use cardinal_storage::io::Fs;
 use cardinal_storage::model::{Lsn, ShardId};
 use cardinal_storage::wal::{self, ReplayReport, WalError};
@@ -72,7 +74,7 @@ fn put_shards(report: &mut Report, fs: &dyn Fs, directory: &Path, found: &Direct
     let first_segment = found.checkpoint.as_ref().map_or(0, |c| c.wal_segment);
     let mut shards = vec![Logged::default(); usize::from(found.shards)];
     let mut at = |shard: ShardId, add: fn(&mut Logged)| shards.get_mut(shard.index()).map_or((), add);
-    let read = wal::inspect(fs, &directory.join("wal"), first_segment, &mut |_, batch| {
+    let read = wal::inspect(fs, &wal_dir(directory), first_segment, &mut |_, batch| {
         for record in batch.flatten() {
             match record {
                 wal::Record::Registration { shard, .. } => at(shard, |l| l.registered += 1),
@@ -98,7 +100,7 @@ fn put_shards(report: &mut Report, fs: &dyn Fs, directory: &Path, found: &Direct
 fn put_blocks(report: &mut Report, fs: &dyn Fs, directory: &Path, blocks: &[BlockReport]) {
     let mut rows = Vec::new();
     for found in blocks {
-        let path = directory.join("blocks").join(found.id.to_string());
+        let path = block_dir(directory, found.id);
         let chunks = BlockMeta::read(fs, &path).map(|meta| meta.chunks);
         let chunks = chunks.map_err(|e| report.problems.push(e.to_string())).map_or(Nothing, Count);
         if let Err(error) = &found.block {
