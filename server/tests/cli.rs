@@ -47,6 +47,10 @@ fn exit_codes() {
     check(&["query", "up", "--url", "http://127.0.0.1:1"], 1, "is `cardinal serve` running there?");
     check(&["query", "up", "--time", "yesterday"], 1, "--time: cannot parse");
     check(&["inspect"], 1, "./data: there is no such directory");
+    for what in [&["inspect"][..], &["inspect", "block", "1"], &["inspect", "series", "up"]] {
+        let nothing = "cardinal: . is not a Cardinal data directory, since it has no MANIFEST: name one with --data-dir";
+        check(&[what, &["--data-dir", "."]].concat(), 1, nothing);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod untouched;
 
 use super::folders::{CHECKPOINT_DIR, HEAD_DIR, wal_dir};
-use super::manifest::{Manifest, ManifestError, State};
+use super::manifest::{self, Manifest, ManifestError, State};
 use super::open::{head_options, load_head, open_block};
 use super::replay::Mending;
 use crate::block::Block;
@@ -18,7 +18,7 @@ use crate::model::{BlockId, ShardCount, Window};
 use crate::read::{View, ViewState};
 use crate::wal;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use untouched::Untouched;
 
@@ -81,6 +81,14 @@ pub struct BlockReport {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
+    /// There is nothing to look at.
+    #[error(
+        "{path} is not a Cardinal data directory, since it has no MANIFEST: name one with --data-dir, or start `cardinal serve`, which makes one"
+    )]
+    NotADataDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -94,7 +102,7 @@ pub enum InspectError {
 
 /// Looks at the directory `dir`. Never writes; works beside a running server, whose newest writes may be missing.
 pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError> {
-    let (state, rest) = Manifest::inspect(fs, dir)?;
+    let (state, rest) = state_of(fs, dir)?;
     let mut problems = Vec::from_iter(rest);
     let checkpoint = state.checkpoint.as_ref().map(|c| {
         let path = checkpoint::path_of(&dir.join(CHECKPOINT_DIR), c.number);
@@ -131,7 +139,7 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
 /// The directory's series as a restart would find them, head included, which is loaded into memory for it; and what could
 /// not be read. Never writes; beside a running server it may have to be tried again, since files come and go.
 pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), InspectError> {
-    let (state, rest) = Manifest::inspect(&*fs, dir)?;
+    let (state, rest) = state_of(&*fs, dir)?;
     let mut problems = Vec::from_iter(rest);
     let mut blocks = BTreeMap::new();
     for entry in state.blocks.values() {
@@ -150,6 +158,14 @@ pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), 
         }
     };
     Ok((View::new(Arc::new(head), Arc::new(ViewState { blocks, cuts })), problems))
+}
+
+/// What the manifest says, and what is behind its last valid edit.
+fn state_of(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<String>), InspectError> {
+    match fs.exists(&dir.join(manifest::NAME)) {
+        Ok(false) => Err(InspectError::NotADataDirectory { path: dir.into() }),
+        _ => Ok(Manifest::inspect(fs, dir)?),
+    }
 }
 
 /// A head without anything, where the real one cannot be read.

@@ -18,7 +18,8 @@ const EDIT_HEADER_BYTES: usize = 16;
 const EDIT_BYTES_MAX: usize = 16 << 20;
 /// A longer manifest is written anew at start.
 const REWRITE_BYTES: u64 = 1 << 20;
-const NAME: &str = "MANIFEST";
+/// The file.
+pub(super) const NAME: &str = "MANIFEST";
 const NEW_NAME: &str = "MANIFEST.new";
 
 /// What is fixed when a directory is made.
