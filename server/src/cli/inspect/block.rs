@@ -146,10 +146,10 @@ impl Totals {
         report.table("label names", &["name", "values added over shards", "series"], rows.collect());
         report.table("heaviest metrics", &["metric", "series", "chunks", "bytes"], heaviest(self.metrics));
         report.table("heaviest accounts", &["account", "series", "chunks", "bytes"], heaviest(self.accounts));
-        let unlisted = self.damaged.saturating_sub(self.problems.len() as u64);
         report.problems.append(&mut self.problems);
-        if unlisted > 0 {
-            report.problems.push(format!("{unlisted} more damaged series or chunks"));
+        // The list is cut per shard, and one damaged page stands behind many series: only the sum is sure to be true.
+        if self.damaged > 0 {
+            report.problems.push(format!("{} damaged series or chunks in all", self.damaged));
         }
     }
 }
@@ -166,6 +166,19 @@ fn heaviest(weights: BTreeMap<String, SeriesWeight>) -> Vec<Vec<Cell>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damage_is_counted_as_it_was_met_not_as_it_is_listed() {
+        let check = |damaged: u64, expected: &[&str]| {
+            let problems = vec!["page 7 is damaged".to_owned(); 3];
+            let mut report = Report::default();
+            Totals { damaged, problems, ..Totals::default() }.put(&mut report);
+            report.problems.dedup();
+            assert_eq!(report.problems, expected);
+        };
+        check(250, &["page 7 is damaged", "250 damaged series or chunks in all"]);
+        check(0, &["page 7 is damaged"]);
+    }
 
     #[test]
     fn weights_of_all_shards_add_up_under_their_names() {
