@@ -17,13 +17,14 @@ use super::work::run;
 /// Suffixes of series that belong to a family.
 const SUFFIXES: [&str; 6] = ["_total", "_bucket", "_sum", "_count", "_created", "_info"];
 
-/// Statements by family. As in the reference, `limit=0` asks for none at all.
+/// Statements by family. As in the reference, `limit=0` asks for none at all and a negative one for all, `limit_per_metric` of 0 or less
+/// for all.
 pub(super) async fn metadata(
     State(state): State<Arc<AppState>>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let limit = params.number("limit")?.unwrap_or(usize::MAX);
-    let per_metric = params.number("limit_per_metric")?.filter(|n| *n > 0).unwrap_or(usize::MAX);
+    let limit = params.number_or_all("limit")?.unwrap_or(usize::MAX);
+    let per_metric = params.number_or_all("limit_per_metric")?.filter(|n| *n > 0).unwrap_or(usize::MAX);
     let metric = params.get("metric").to_owned();
     run(state, &params, move |mut task| {
         let items = task.core.database.metadata();

@@ -124,6 +124,14 @@ impl Params {
         }
     }
 
+    /// A parameter that is a number from 0, or any negative one for none at all; absent, none at all too.
+    pub fn number_or_all(&self, name: &str) -> Result<Option<usize>, ApiError> {
+        match self.get(name).parse::<i64>() {
+            Ok(..0) => Ok(None),
+            _ => self.number(name),
+        }
+    }
+
     fn optional_time(&self, name: &str, absent: TimestampMs) -> Result<TimestampMs, ApiError> {
         match self.get(name) {
             "" => Ok(absent),
@@ -263,6 +271,13 @@ mod tests {
         assert_eq!(
             message(params("limit=x").limit()),
             "invalid parameter \"limit\": cannot parse \"x\" to a whole number"
+        );
+        let all = |url: &str| params(url).number_or_all("limit");
+        assert_eq!([all(""), all("limit=-1"), all("limit=-7")], [Ok(None), Ok(None), Ok(None)]);
+        assert_eq!([all("limit=0"), all("limit=7")], [Ok(Some(0)), Ok(Some(7))]);
+        assert_eq!(
+            message(all("limit=-x")),
+            "invalid parameter \"limit\": cannot parse \"-x\" to a whole number"
         );
         assert_eq!(params("timeout=1m").timeout(), Ok(Some(Duration::from_secs(60))));
         assert_eq!(params("lookback_delta=90").lookback(), Ok(Some(DurationMs::secs(90))));

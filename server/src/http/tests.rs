@@ -318,6 +318,9 @@ async fn metadata_and_head_statistics() {
     assert_eq!(server.data("/api/v1/metadata").await, expected);
     assert_eq!(server.data("/api/v1/metadata?metric=none").await, json!({}));
     assert_eq!(server.data("/api/v1/metadata?limit=0").await, json!({}));
+    for all in ["limit=-1", "limit_per_metric=-1", "limit_per_metric=0", "limit=-1&limit_per_metric=-1"] {
+        assert_eq!(server.data(&format!("/api/v1/metadata?{all}")).await, expected, "{all}");
+    }
     let head = server.data("/api/v1/status/tsdb").await;
     assert_eq!((&head["headStats"]["numSeries"], &head["headStats"]["minTime"]), (&json!(1), &json!(NOW.0)));
     assert_eq!(head["seriesCountByMetricName"], json!([{"name": "x_total", "value": 1}]));
