@@ -56,16 +56,18 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
     let media_type = get(header::CONTENT_TYPE);
     let mut parts = media_type.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    if !essence.is_empty() && essence != "application/x-protobuf" {
+    if !essence.is_empty() && !essence.eq_ignore_ascii_case("application/x-protobuf") {
         return Err(format!("content type {media_type:?} is not application/x-protobuf"));
     }
     for parameter in parts {
-        if let Some(proto) = parameter.strip_prefix("proto=").filter(|proto| *proto != PROTO) {
-            return Err(format!("message {proto:?} is not understood: only {PROTO} (remote write 1.0) is"));
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if name.eq_ignore_ascii_case("proto") && value != PROTO {
+            return Err(format!("message {value:?} is not understood: only {PROTO} (remote write 1.0) is"));
         }
     }
     match get(header::CONTENT_ENCODING) {
-        "" | "snappy" => Ok(()),
+        "" => Ok(()),
+        snappy if snappy.eq_ignore_ascii_case("snappy") => Ok(()),
         other => Err(format!("content encoding {other:?} is not snappy")),
     }
 }
@@ -142,6 +144,11 @@ mod tests {
         check("application/x-protobuf; proto=prometheus.WriteRequest", "", true);
         check("", "snappy", true);
         check("application/x-protobuf;proto=io.prometheus.write.v2.Request", "snappy", false);
+        check("Application/X-Protobuf;Proto=prometheus.WriteRequest", "Snappy", true);
+        check("application/x-protobuf;PROTO=io.prometheus.write.v2.Request", "snappy", false);
+        check("application/x-protobuf;proto=Prometheus.writerequest", "snappy", false);
+        check("application/x-protobuf;proto", "snappy", false);
+        check("application/x-protobuf;charset=utf-8", "snappy", true);
         check("application/json", "snappy", false);
         check("application/x-protobuf2", "snappy", false);
         check("application/x-protobuf", "zstd", false);
