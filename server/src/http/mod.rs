@@ -33,8 +33,8 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
 use tower_http::CompressionLevel;
@@ -57,7 +57,8 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/metadata", read(metadata::metadata))
         .route("/api/v1/status/tsdb", read(status::tsdb))
         .route("/api/v1/status/buildinfo", read(status::buildinfo))
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(map_response(varies_by_encoding));
     let data = Router::new()
         .route("/api/v1/write", post(write::write))
         .route("/api/v1/push", post(write::write))
@@ -91,6 +92,16 @@ async fn when_ready(State(state): State<Arc<AppState>>, request: Request, next: 
         Some(_) => next.run(request).await,
         None => pages::unavailable(&state),
     }
+}
+
+/// Says of every answer that another encoding may be had, of those too that are too small to be compressed: a cache between here and
+/// the client must not take the one for all.
+async fn varies_by_encoding(mut response: Response) -> Response {
+    const ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
+    if response.headers().get_all(header::VARY).iter().all(|vary| vary != ENCODING) {
+        response.headers_mut().append(header::VARY, ENCODING);
+    }
+    response
 }
 
 /// Counts and times every request by its route.

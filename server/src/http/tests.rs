@@ -236,7 +236,14 @@ async fn methods_paths_and_origins() {
             (204, "*".to_owned())
         );
     }
-    assert_eq!(&status(Method::GET, "/api/v1/labels").await.headers()["vary"], "Origin");
+    let vary = |response: &Response<Body>| {
+        let all = response.headers().get_all("vary").iter();
+        all.map(|v| v.to_str().expect("ASCII").to_owned()).collect::<Vec<_>>()
+    };
+    for small in ["/api/v1/labels", "/api/v1/query?query=("] {
+        assert_eq!(vary(&status(Method::GET, small).await), ["accept-encoding", "Origin"], "{small}");
+    }
+    assert_eq!(vary(&status(Method::GET, "/-/healthy").await), ["Origin"]);
 }
 
 #[tokio::test]
@@ -359,6 +366,8 @@ async fn limits_stats_and_compression() {
     zipped.headers_mut().insert("accept-encoding", HeaderValue::from_static("gzip"));
     let response = server.send(zipped).await;
     assert_eq!(&response.headers()["content-encoding"], "gzip");
+    let vary: Vec<_> = response.headers().get_all("vary").iter().collect();
+    assert_eq!(vary, ["accept-encoding", "Origin"], "each once");
     let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
     assert!(bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() < 1500, "{} bytes", bytes.len());
 }
