@@ -120,10 +120,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// The least that `head.memory_budget` may be.
+const MEMORY_BUDGET_MIN: u64 = 16 << 20;
+
 impl Config {
     /// The head's memory budget in bytes: as set, else a quarter of the memory that the cgroup, else the machine, allows.
     pub fn head_memory_budget(&self) -> u64 {
-        self.head_memory_budget.unwrap_or_else(|| memory_available() / 4)
+        self.head_memory_budget.unwrap_or_else(|| (memory_available() / 4).max(MEMORY_BUDGET_MIN))
     }
 
     /// How many queries run at once: as set, else two per core.

@@ -1,7 +1,7 @@
 //! The table of settings.
 
 use super::value::{self, ValueError};
-use super::{Config, LogFormat, LogLevel, QueryFeatures, WalSync};
+use super::{Config, LogFormat, LogLevel, MEMORY_BUDGET_MIN, QueryFeatures, WalSync};
 use cardinal_storage::model::{DurationMs, ShardCount};
 use std::time::Duration;
 
@@ -109,8 +109,9 @@ pub const SETTINGS: &[Setting] = &[
         default: "auto",
         kind: "SIZE",
         doc: "Memory that the newest data may take before they are flushed early. `auto` is a quarter of what the cgroup, else the \
-              machine, allows, which leaves the rest to queries and to the page cache.",
-        set: |c, v| put(&mut c.head_memory_budget, value::or_auto(v, value::positive_size)),
+              machine, allows, which leaves the rest to queries and to the page cache. At least 16MiB: with less, the tables of an \
+              almost empty head alone would have it flushed without end.",
+        set: |c, v| put(&mut c.head_memory_budget, value::or_auto(v, memory_budget)),
         effective: Some(|c| value::size_text(c.head_memory_budget())),
     },
     Setting {
@@ -356,6 +357,17 @@ fn window(text: &str) -> Result<DurationMs, ValueError> {
     Ok(window)
 }
 
+fn memory_budget(text: &str) -> Result<u64, ValueError> {
+    let bytes = value::size(text)?;
+    if bytes < MEMORY_BUDGET_MIN {
+        return Err(ValueError(format!(
+            "{text} is too little: the tables of an almost empty head would have it flushed without end; at least {}MiB",
+            MEMORY_BUDGET_MIN >> 20
+        )));
+    }
+    Ok(bytes)
+}
+
 fn boolean(text: &str) -> Result<bool, ValueError> {
     value::choice(text, &[("true", true), ("false", false), ("on", true), ("off", false)])
 }
@@ -401,6 +413,14 @@ mod tests {
             "head.memory_budget",
             "lots",
             "\"lots\" is not a size: write it like 64MiB, 1.5GiB or 1000000; or auto",
+        );
+        check(
+            "head.memory_budget",
+            "15MiB",
+            "15MiB is too little: the tables of an almost empty head would have it flushed without end; at least 16MiB; or auto",
+        );
+        assert!(
+            (setting("head.memory_budget").expect("exists").set)(&mut Config::defaults(), "16MiB").is_ok()
         );
         check("query.timeout", "0", "must be longer than 0");
         check(
