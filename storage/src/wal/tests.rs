@@ -447,3 +447,18 @@ fn bytes_that_change_between_the_two_reads_are_an_error_and_never_a_sample() {
     assert!(result.unwrap_err().to_string().contains("0000000000000002.wal"));
     assert_eq!(found, [(Lsn(1), 1)]);
 }
+
+#[test]
+fn a_writer_that_panics_ends_the_log_for_all_who_wait() {
+    let wal = open(&disk(), 1).unwrap();
+    let lsn = append(&wal, 1, 0);
+    wal.ticket(lsn).wait().unwrap();
+    let shared = Arc::clone(&wal.shared);
+    let writer = std::thread::spawn(move || {
+        let _end = writer::EndOfLog(&shared);
+        panic!("as a bug would");
+    });
+    assert!(writer.join().is_err());
+    assert!(wal.is_read_only());
+    assert!(matches!(wal.ticket(append(&wal, 2, 0)).wait(), Err(WalError::ReadOnly { .. })));
+}

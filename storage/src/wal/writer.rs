@@ -32,6 +32,17 @@ pub(super) struct Writer {
     last_sync: Duration,
 }
 
+/// Ends the log with its writer, however that ends: without it, a panic would leave all who write waiting for ever.
+pub(super) struct EndOfLog<'a>(pub(super) &'a Shared);
+
+impl Drop for EndOfLog<'_> {
+    fn drop(&mut self) {
+        // The writer's own reason, where it gave one, is the first and stays.
+        self.0.progress.fail(WalError::ReadOnly { reason: "the thread that writes it has panicked".into() });
+        self.0.buffer.end_for_good();
+    }
+}
+
 impl Writer {
     /// A writer that goes on after `end`, in a new segment.
     pub(super) fn begin(shared: Arc<Shared>, end: Lsn, next_number: u64) -> io::Result<Self> {
@@ -55,6 +66,7 @@ impl Writer {
     /// Works until the log is closed or fails.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let _end = EndOfLog(&shared);
         let error = loop {
             let done = match shared.buffer.next_work(self.synced, self.sync_in()) {
                 Work::Write(taken) => {
@@ -70,7 +82,6 @@ impl Writer {
             }
         };
         shared.progress.fail(error);
-        shared.buffer.end_for_good();
     }
 
     /// Syncs what is left, and gives back what the last segment did not use. Why the log has ended.
