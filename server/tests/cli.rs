@@ -96,11 +96,15 @@ struct Server {
 impl Server {
     /// Starts on a free port and reads its address from the banner.
     fn start(directory: &Path, args: &[&str]) -> Self {
+        Self::start_logging_to(Stdio::piped(), directory, args)
+    }
+
+    fn start_logging_to(stderr: Stdio, directory: &Path, args: &[&str]) -> Self {
         let mut child = cardinal(directory)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(args)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("it runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -120,7 +124,9 @@ impl Server {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         let (mut out, mut err) = (String::new(), String::new());
         self.stdout.read_to_string(&mut out).expect("UTF-8");
-        self.child.stderr.take().expect("piped").read_to_string(&mut err).expect("UTF-8");
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut err).expect("UTF-8");
+        }
         (self.child.wait().expect("it ends").code(), out, err)
     }
 }
@@ -194,4 +200,15 @@ fn a_port_that_is_taken_is_named() {
     let error = text(&output.stderr);
     assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let full = std::fs::File::create("/dev/full").expect("Linux has one");
+    let args = ["--self-scrape", "1s", "--log-level", "trace"];
+    let server = Server::start_logging_to(full.into(), directory.path(), &args);
+    let answer = ask(directory.path(), &server.url, "up{job=\"cardinal\"}");
+    assert_eq!(answer["data"]["result"][0]["value"][1], "1");
+    assert_eq!(server.stop().0, Some(0));
 }

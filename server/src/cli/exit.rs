@@ -1,6 +1,6 @@
 //! How commands end: 0 success, 1 failure, 2 a wrong command line. A reader that went away is no failure.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// A failure that was reported already, line by line; only the exit code is left to say.
@@ -15,7 +15,8 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Failure>() => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("cardinal: {}", explanation(&error));
+            // `eprintln!` would panic where standard error is on a full disk, and spoil the code.
+            let _ = writeln!(io::stderr(), "cardinal: {}", explanation(&error));
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,13 @@ use crate::config::{LogFormat, LogLevel};
 
 /// Sends log lines of at least `level` to standard error. To be called once; further calls change nothing.
 pub fn init(level: LogLevel, format: LogFormat) {
-    let lines = fmt().with_max_level(filter(level)).with_writer(io::stderr).with_target(false);
+    // A line that cannot be written is lost: by default it would be told of on standard error, which panics where that is on
+    // a full disk, just when the database has to go on without it.
+    let lines = fmt()
+        .with_max_level(filter(level))
+        .with_writer(io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     let outcome = match format {
         LogFormat::Text => lines.with_ansi(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
