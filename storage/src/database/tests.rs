@@ -279,6 +279,24 @@ fn full_memory_flushes_then_refuses_new_series() {
 }
 
 #[test]
+fn after_a_burst_of_series_memory_is_given_back() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let burst: Vec<_> = (0..5000).map(|n| labels("burst", "1", n)).collect();
+    append(&db, &burst.iter().map(|l| (l, &[(HOUR, 1.0)][..])).collect::<Vec<_>>()).unwrap();
+    let many = db.memory_bytes();
+    let l = labels("steady", "1", 0);
+    append(&db, &[(&l, &[(2 * HOUR, 1.0)])]).unwrap();
+    db.maintain();
+    db.flush().unwrap();
+    assert_eq!(db.stats().head.series, 1);
+    let left = db.memory_bytes() - open(&SimFs::new(2)).memory_bytes();
+    assert!(left < many / 2, "{left} of {many}");
+    append(&db, &[(&burst[7], &[(2 * HOUR, 2.0)])]).unwrap();
+    assert_eq!(read(&db.view(), &[], TimeRange::ALL).len(), 5001);
+}
+
+#[test]
 fn metadata_survives() {
     let fs = SimFs::new(1);
     let db = open(&fs);

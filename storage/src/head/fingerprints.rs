@@ -86,8 +86,19 @@ impl FingerprintTable {
 
     fn grow(&mut self) {
         assert!(self.places.len() < 1 << 31, "a tag has 32 bits");
-        let doubled = vec![EMPTY; self.places.len() * 2];
-        let old = std::mem::replace(&mut self.places, doubled);
+        self.rebuild(self.places.len() * 2);
+    }
+
+    /// Gives memory back where most places are free. What is left is half full at most: the next series make it grow no
+    /// sooner than there are half as many more.
+    pub(crate) fn shrink(&mut self) {
+        if self.len * 8 < self.places.len() {
+            self.rebuild((self.len * 2).next_power_of_two().max(CAPACITY_MIN));
+        }
+    }
+
+    fn rebuild(&mut self, places: usize) {
+        let old = std::mem::replace(&mut self.places, vec![EMPTY; places]);
         for place in old.into_iter().filter(|p| *p != EMPTY) {
             self.put(place);
         }
@@ -131,6 +142,17 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    #[test]
+    fn what_many_needed_is_given_back_when_few_are_left() {
+        let key = |k: u32| Fingerprint(u128::from(k) << 64 | u128::from(k) << 84);
+        let mut table = FingerprintTable::default();
+        (0..10_000).for_each(|k| table.insert(key(k), SeriesSlot(k)));
+        (0..9_990).for_each(|k| assert!(table.remove(key(k), SeriesSlot(k))));
+        table.shrink();
+        assert_eq!(table.memory_bytes(), CAPACITY_MIN * 8);
+        assert_eq!(table.find(key(9_995), |s| s.0 == 9_995), Some(SeriesSlot(9_995)));
+    }
+
     proptest! {
         #[test]
         fn behaves_as_a_map(ops in proptest::collection::vec((0u32..400, any::<bool>()), 0..1500), narrow: bool) {
@@ -148,6 +170,7 @@ mod tests {
                     }
                 } else {
                     prop_assert_eq!(table.remove(key(k), slot), model.remove(&k).is_some());
+                    table.shrink();
                 }
             }
             for k in 0..400 {

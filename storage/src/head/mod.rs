@@ -7,13 +7,13 @@
 //!      └─ MetadataStore
 //! ```
 
-mod arena;
 pub(crate) mod checkpoint;
 pub(crate) mod cuts;
 mod fingerprints;
 mod late;
 pub(crate) mod log;
 mod metadata;
+mod records;
 pub(crate) mod series;
 pub(crate) mod shard;
 mod slab;

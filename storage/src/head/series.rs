@@ -10,14 +10,16 @@
 //! Invariants: `last_t` is the newest time of the series, wherever its sample is; all samples of an open chunk lie in one
 //! window; every sample that was accepted is in exactly one of open chunk, late buffer, log, block.
 
-use super::arena::Arena;
 use super::fingerprints::FingerprintTable;
 use super::late::{LateBuffers, LateOutcome};
 use super::log::record::RecordHeader;
 use super::log::{HeadLog, HeadPos};
+use super::records::Records;
 use super::slab::{Slab, SlabRef};
 use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
 use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimestampMs, Window, is_stale};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 /// Samples of an open chunk; the first one of a series ends up to half earlier, by its fingerprint, so that series that began
@@ -44,6 +46,13 @@ pub(crate) struct SeriesRecord {
     touched: bool,
     /// Whether a chunk was filled since the series began.
     filled: bool,
+}
+
+impl SeriesRecord {
+    /// The record of a free slot.
+    pub(crate) fn vacant(generation: u8) -> Self {
+        Self { generation, ..VACANT }
+    }
 }
 
 /// A chunk that still grows.
@@ -86,11 +95,12 @@ pub(crate) enum SampleOutcome {
 pub(crate) struct SeriesTable {
     shard: ShardId,
     window: DurationMs,
-    records: Arena<SeriesRecord>,
+    records: Records,
     by_fingerprint: FingerprintTable,
     slab: Slab,
     late: LateBuffers,
-    free: Vec<SeriesSlot>,
+    /// The lowest is given first, so that series gather in few pages and the others can be given back.
+    free: BinaryHeap<Reverse<SeriesSlot>>,
     live: usize,
     open: usize,
     newest: TimestampMs,
@@ -140,11 +150,11 @@ impl SeriesTable {
         Self {
             shard,
             window,
-            records: Arena::default(),
+            records: Records::default(),
             by_fingerprint: FingerprintTable::default(),
             slab: Slab::default(),
             late: LateBuffers::default(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
             live: 0,
             open: 0,
             newest: TimestampMs::MIN,
@@ -202,8 +212,8 @@ impl SeriesTable {
     /// Gives a new series a slot. It must not be in the table.
     pub(crate) fn register(&mut self, fingerprint: Fingerprint, family: u64) -> (SeriesSlot, u8) {
         let (slot, generation) = match self.free.pop() {
-            Some(slot) => (slot, self.records[slot.0 as usize].generation.wrapping_add(1)),
-            None => (SeriesSlot(self.records.push(VACANT) as u32), 0),
+            Some(Reverse(slot)) => (slot, self.records.generation(slot.0 as usize).wrapping_add(1)),
+            None => (SeriesSlot(self.records.push() as u32), 0),
         };
         self.place(slot, generation, fingerprint, family);
         (slot, generation)
@@ -212,10 +222,10 @@ impl SeriesTable {
     /// Puts a series at the slot that the log gave it, whatever is there now must have been removed.
     pub(crate) fn place(&mut self, slot: SeriesSlot, generation: u8, fingerprint: Fingerprint, family: u64) {
         while self.records.len() <= slot.0 as usize {
-            self.records.push(VACANT);
+            self.records.push();
         }
-        self.records[slot.0 as usize] =
-            SeriesRecord { fingerprint, family, generation, live: true, touched: true, ..VACANT };
+        let record = SeriesRecord { fingerprint, family, generation, live: true, touched: true, ..VACANT };
+        self.records.put(slot.0 as usize, record);
         self.by_fingerprint.insert(fingerprint, slot);
         self.live += 1;
     }
@@ -228,21 +238,25 @@ impl SeriesTable {
             self.slab.free(open.at);
             self.open -= 1;
         }
-        *record = SeriesRecord { generation, ..VACANT };
+        *record = SeriesRecord::vacant(generation);
         self.by_fingerprint.remove(fingerprint, slot);
         self.late.take(slot, |_| true);
         self.live -= 1;
     }
 
-    /// Slots that may be given to new series.
+    /// Slots that may be given to new series. Memory that they leave unused goes back.
     pub(crate) fn reuse(&mut self, slots: &[SeriesSlot]) {
-        self.free.extend_from_slice(slots);
+        self.free.extend(slots.iter().copied().map(Reverse));
+        self.records.give_back(slots);
+        self.by_fingerprint.shrink();
     }
 
     /// After recovery: every slot without a series is free.
     pub(crate) fn collect_free(&mut self) {
-        let vacant = |s: &u32| !self.records[*s as usize].live;
-        self.free = (0..self.slots()).rev().filter(vacant).map(SeriesSlot).collect();
+        let vacant = |s: &SeriesSlot| self.record(*s).is_none();
+        let free: Vec<SeriesSlot> = (0..self.slots()).map(SeriesSlot).filter(vacant).collect();
+        self.free.clear();
+        self.reuse(&free);
     }
 
     /// Adds a sample to the series at `slot`.

@@ -7,6 +7,8 @@
 use crate::index::{Bitmap, NameId, PostingsList, ValueId, Values};
 use crate::model::{LabelSet, SeriesSlot, varint};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::hash::BuildHasher;
 use std::ops::Range;
 
@@ -33,7 +35,8 @@ struct Name {
     text: Box<str>,
     values: Vec<Value>,
     by_value: HashTable<u32>,
-    free: Vec<u32>,
+    /// The lowest is given first, so that the end can be given back.
+    free: BinaryHeap<Reverse<u32>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,8 @@ struct Rows {
     starts: Vec<u32>,
     bytes: Vec<u8>,
     free: HashMap<u16, Vec<u32>>,
+    /// Of `bytes`.
+    free_bytes: usize,
 }
 
 /// Ids that a removed series has left behind, to be given again once no reader can hold them.
@@ -100,7 +105,10 @@ impl Rows {
             self.starts.resize(slot as usize + 1, Self::NONE);
         }
         let at = match self.free.get_mut(&len).and_then(Vec::pop) {
-            Some(at) => at as usize,
+            Some(at) => {
+                self.free_bytes -= 2 + row.len();
+                at as usize
+            }
             None => {
                 let at = self.bytes.len();
                 self.bytes.resize(at + 2 + row.len(), 0);
@@ -116,12 +124,58 @@ impl Rows {
         let start = std::mem::replace(&mut self.starts[slot as usize], Self::NONE);
         let len = self.len_at(start as usize);
         self.free.entry(len).or_default().push(start);
+        self.free_bytes += 2 + usize::from(len);
+    }
+
+    /// Gives memory back where more than half of it is unused.
+    fn shrink(&mut self) {
+        while self.starts.last() == Some(&Self::NONE) {
+            self.starts.pop();
+        }
+        shrink_half_empty(&mut self.starts);
+        if self.free_bytes * 2 <= self.bytes.len() {
+            return;
+        }
+        let mut packed = Vec::with_capacity(self.bytes.len() - self.free_bytes);
+        for start in self.starts.iter_mut().filter(|s| **s != Self::NONE) {
+            let from = *start as usize;
+            let len = usize::from(u16::from_le_bytes([self.bytes[from], self.bytes[from + 1]]));
+            *start = packed.len() as u32;
+            packed.extend_from_slice(&self.bytes[from..from + 2 + len]);
+        }
+        (self.bytes, self.free, self.free_bytes) = (packed, HashMap::new(), 0);
     }
 
     fn memory_bytes(&self) -> usize {
         self.starts.capacity() * 4
             + self.bytes.capacity()
             + self.free.values().map(|f| f.capacity() * 4).sum::<usize>()
+    }
+}
+
+/// Gives back what a vector holds beyond twice its length.
+fn shrink_half_empty<T>(v: &mut Vec<T>) {
+    if v.len() * 2 < v.capacity() {
+        v.shrink_to(v.len() + v.len() / 4);
+    }
+}
+
+impl Name {
+    /// Gives memory back where more than half of the ids stand for nothing.
+    fn shrink(&mut self, hash: impl Fn(&str) -> u64) {
+        if self.free.len() * 2 <= self.values.len() {
+            return;
+        }
+        while self.values.last().is_some_and(|v| v.text.is_empty()) {
+            self.values.pop();
+        }
+        let Self { values, by_value, free, .. } = self;
+        free.retain(|id| (id.0 as usize) < values.len());
+        free.shrink_to_fit();
+        shrink_half_empty(values);
+        if by_value.len() * 4 < by_value.capacity() {
+            by_value.shrink_to(by_value.len() * 2, |id| hash(&values[*id as usize].text));
+        }
     }
 }
 
@@ -159,7 +213,7 @@ impl HeadIndex {
             text: text.into(),
             values: Vec::new(),
             by_value: HashTable::new(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
         });
         self.by_name.insert(text.into(), id);
         id
@@ -174,7 +228,7 @@ impl HeadIndex {
         let value = Value { text: text.into(), postings: PostingsList::default() };
         self.text_bytes += text.len() + 8;
         let id = match free.pop() {
-            Some(id) => {
+            Some(Reverse(id)) => {
                 values[id as usize] = value;
                 id
             }
@@ -262,7 +316,20 @@ impl HeadIndex {
             }
             self.text_bytes -= value.text.len() + 8;
             *value = Value::default();
-            free.push(id.0);
+            free.push(Reverse(id.0));
+        }
+        self.shrink(released);
+    }
+
+    /// Gives back the memory that a removal left unused.
+    fn shrink(&mut self, released: &Released) {
+        let touched: BTreeSet<u32> = released.values.iter().map(|(name, _)| name.0).collect();
+        for name in touched {
+            self.names[name as usize].shrink(|text| self.hasher.hash_one(text));
+        }
+        self.rows.shrink();
+        if self.limbo.is_empty() {
+            self.limbo.shrink_to_fit();
         }
     }
 
@@ -354,7 +421,7 @@ impl HeadIndex {
         for (at, text) in texts.into_iter().enumerate() {
             values.push(Value { text: text.into(), postings: PostingsList::default() });
             if text.is_empty() {
-                free.push(at as u32);
+                free.push(Reverse(at as u32));
                 continue;
             }
             self.text_bytes += text.len() + 8;
@@ -485,6 +552,36 @@ mod tests {
         assert!(index.find_value(call, "one").is_some(), "readers of the second removal may still hold it");
         index.release(&second);
         assert_eq!(index.find_value(call, "one"), None);
+    }
+
+    #[test]
+    fn memory_of_series_that_have_left_is_given_back() {
+        let mut index = HeadIndex::default();
+        let call =
+            |n: u32| vec![("__name__".to_string(), "m".to_string()), ("call".into(), format!("{n:040}"))];
+        let add = |index: &mut HeadIndex, n: u32| {
+            let pairs = call(n);
+            add(index, n, &pairs.iter().map(|(n, v)| (&**n, &**v)).collect::<Vec<_>>())
+        };
+        let first = add(&mut index, 0);
+        (1..9_999).for_each(|n| drop(add(&mut index, n)));
+        let last = add(&mut index, 9_999);
+        let many = index.memory_bytes();
+        let leave = |index: &mut HeadIndex, slots: Range<u32>| {
+            let mut released = Released::default();
+            slots.for_each(|slot| index.remove(SeriesSlot(slot), &mut released));
+            index.release(&released);
+        };
+        leave(&mut index, 1..9_999);
+        assert!(index.memory_bytes() < many / 4 * 3, "rows and texts, while the last one keeps its id");
+        let spell = |index: &HeadIndex, slot| index.labels(index.row(SeriesSlot(slot)).unwrap());
+        assert_eq!((spell(&index, 0), spell(&index, 9_999)), (first.clone(), last));
+        leave(&mut index, 9_999..10_000);
+        assert!(index.memory_bytes() < many / 50, "{} of {many}", index.memory_bytes());
+        assert_eq!(spell(&index, 0), first);
+        let again = add(&mut index, 3);
+        assert_eq!(spell(&index, 3), again);
+        assert_eq!(index.find_value(index.name_id("call").unwrap(), &format!("{:040}", 3)), Some(ValueId(1)));
     }
 
     #[test]

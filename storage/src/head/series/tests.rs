@@ -104,6 +104,26 @@ fn idle_series_give_their_chunk_back_and_may_leave_once_copied() {
     assert_eq!(table.register(Fingerprint(3), 0), (idle, 1));
 }
 
+#[test]
+fn memory_of_series_that_have_left_is_given_back() {
+    let mut table = SeriesTable::new(ShardId(0), WINDOW);
+    let few = table.memory_bytes();
+    let slots: Vec<SeriesSlot> = (0..20_000u128).map(|n| table.register(Fingerprint(n << 64), 0).0).collect();
+    let many = table.memory_bytes();
+    slots[1..].iter().for_each(|s| table.remove(*s));
+    table.reuse(&slots[1..]);
+    let left = table.memory_bytes() - few;
+    assert!(left < many / 6, "{left} of {many}");
+    assert_eq!(
+        table.register(Fingerprint(7), 0),
+        (SeriesSlot(1), 1),
+        "the lowest slot, of the next generation"
+    );
+    assert_eq!(table.find(Fingerprint(0)), Some(SeriesSlot(0)));
+    table.place(SeriesSlot(19_000), 3, Fingerprint(8), 0);
+    assert_eq!(table.record(SeriesSlot(19_000)).map(|r| r.generation), Some(3));
+}
+
 proptest! {
     #[test]
     fn every_accepted_sample_is_found_again(
