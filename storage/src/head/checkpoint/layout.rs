@@ -81,8 +81,29 @@ pub(super) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Bad 
     Bad { expected: expected.into(), found: found.into() }
 }
 
+/// The frames of a file with their offsets, up to the first that is damaged.
+pub(super) fn frames(file: &[u8]) -> impl Iterator<Item = Result<(u64, Frame<'_>), (u64, Bad)>> {
+    let (mut rest, mut failure) = match file.strip_prefix(&file_header()[..]) {
+        Some(rest) => (rest, None),
+        None => (&[][..], Some(Err((0, bad("a checkpoint of version 1", "other bytes"))))),
+    };
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return failure.take();
+        }
+        let offset = (file.len() - rest.len()) as u64;
+        Some(match take_frame(&mut rest) {
+            Ok(frame) => Ok((offset, frame)),
+            Err(bad) => {
+                rest = &[];
+                Err((offset, bad))
+            }
+        })
+    })
+}
+
 /// Reads the frame at the front of `bytes`, and moves past it.
-pub(super) fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, Bad> {
+fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, Bad> {
     let cut_off = || bad("a whole frame", "the end of the file");
     let (header, rest) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>().ok_or_else(cut_off)?;
     let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);

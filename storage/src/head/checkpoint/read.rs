@@ -7,7 +7,7 @@ use crate::head::log::{HeadLog, HeadPos};
 use crate::head::shard::{SLICE, Shard};
 use crate::head::{Head, HeadOptions};
 use crate::io::Fs;
-use crate::model::{Lsn, SeriesSlot};
+use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +48,39 @@ struct ShardFrames<'a> {
     slices: Vec<(u64, &'a [u8])>,
 }
 
+/// A checkpoint taken apart; what belongs to shards is still as it was written.
+struct Parts<'a> {
+    shards: Vec<ShardFrames<'a>>,
+    metadata: Vec<MetricMetadata>,
+    end: Option<End>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(shards: ShardCount) -> Self {
+        let shards = shards.iter().map(|_| ShardFrames::default()).collect();
+        Self { shards, metadata: Vec::new(), end: None }
+    }
+
+    fn take(&mut self, offset: u64, frame: Frame<'a>, options: &HeadOptions) -> Result<(), Bad> {
+        let Frame { kind, shard, payload } = frame;
+        let fail = |what: &str| bad(what, "something else");
+        let of_shard = self.shards.get_mut(shard as usize).ok_or_else(|| fail("a shard of the directory"));
+        match kind {
+            FrameKind::Preamble => check_preamble(payload, options)?,
+            FrameKind::Slice => of_shard?.slices.push((offset, payload)),
+            FrameKind::Symbols => of_shard?.symbols = Some((offset, payload)),
+            FrameKind::Metadata => {
+                let statements = layout::read_metadata(payload);
+                self.metadata.extend(statements.ok_or_else(|| fail("metadata statements"))?);
+            }
+            FrameKind::End => {
+                self.end = Some(serde_json::from_slice(payload).map_err(|_| fail("an end of version 1"))?);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Loads checkpoint `number` of `bytes` length from `dir`; the head-chunk log is opened as it says.
 pub(crate) fn load(
     fs: Arc<dyn Fs>,
@@ -58,46 +91,20 @@ pub(crate) fn load(
 ) -> Result<Loaded, CheckpointError> {
     let path = path_of(dir, number);
     let region = fs.map(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
-    let corrupt = |offset: u64, bad: Bad| CheckpointError::Corrupt {
-        path: path.clone(),
-        offset,
-        expected: bad.expected,
-        found: bad.found,
-    };
+    let corrupt = |offset, bad| corrupt(&path, offset, bad);
     if region.len() as u64 != bytes {
         return Err(corrupt(0, bad(format!("{bytes} bytes"), format!("{}", region.len()))));
     }
-    let mut rest = region.strip_prefix(&layout::file_header()[..]);
-    let mut frames: Vec<ShardFrames<'_>> = options.shards.iter().map(|_| ShardFrames::default()).collect();
-    let mut end: Option<End> = None;
-    let mut metadata = Vec::new();
-    let rest = rest.as_mut().ok_or_else(|| corrupt(0, bad("a checkpoint of version 1", "other bytes")))?;
-    while !rest.is_empty() {
-        let offset = (region.len() - rest.len()) as u64;
-        let Frame { kind, shard, payload } = layout::take_frame(rest).map_err(|b| corrupt(offset, b))?;
-        let fail = |what: &str| corrupt(offset, bad(what, "something else"));
-        match kind {
-            FrameKind::Preamble => check_preamble(payload, options).map_err(|b| corrupt(offset, b))?,
-            FrameKind::Metadata => {
-                metadata.extend(layout::read_metadata(payload).ok_or_else(|| fail("metadata statements"))?);
-            }
-            FrameKind::End => {
-                end = Some(serde_json::from_slice(payload).map_err(|_| fail("an end of version 1"))?)
-            }
-            FrameKind::Slice | FrameKind::Symbols => {
-                let of_shard =
-                    frames.get_mut(shard as usize).ok_or_else(|| fail("a shard of the directory"))?;
-                match kind {
-                    FrameKind::Symbols => of_shard.symbols = Some((offset, payload)),
-                    _ => of_shard.slices.push((offset, payload)),
-                }
-            }
-        }
+    let mut parts = Parts::new(options.shards);
+    for frame in layout::frames(&region) {
+        let (offset, frame) = frame.map_err(|(offset, b)| corrupt(offset, b))?;
+        parts.take(offset, frame, options).map_err(|b| corrupt(offset, b))?;
     }
+    let Parts { shards, metadata, end } = parts;
     let end = end.ok_or_else(|| corrupt(bytes, bad("a frame `end`", "the end of the file")))?;
     let log = HeadLog::open(fs, &options.log_dir, &end.log_segments, HeadPos(end.log_end), options.window)?;
     let head = Head::with_log(options, log);
-    let slice_lsns = load_shards(&head.shards, frames).map_err(|(offset, bad)| corrupt(offset, bad))?;
+    let slice_lsns = load_shards(&head.shards, shards).map_err(|(offset, bad)| corrupt(offset, bad))?;
     let found: u64 = head.shards.iter().map(|s| s.series.lock().live() as u64).sum();
     if found != end.series {
         return Err(corrupt(bytes, bad(format!("{} series", end.series), format!("{found}"))));
@@ -114,6 +121,10 @@ pub(crate) fn load(
         newest_lsn: Lsn(end.newest_lsn),
         slice_lsns,
     })
+}
+
+fn corrupt(path: &Path, offset: u64, Bad { expected, found }: Bad) -> CheckpointError {
+    CheckpointError::Corrupt { path: path.into(), offset, expected, found }
 }
 
 fn check_preamble(payload: &[u8], options: &HeadOptions) -> Result<(), Bad> {
@@ -192,26 +203,19 @@ fn load_shard(shard: &Shard, frames: &ShardFrames<'_>) -> Result<SliceLsns, (u64
 /// Counts the series of each shard in a checkpoint, checking every frame.
 pub(crate) fn count(fs: &dyn Fs, path: &Path, shards: u16) -> Result<Vec<u64>, CheckpointError> {
     let region = fs.map(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
-    let corrupt = |offset: usize, bad: Bad| CheckpointError::Corrupt {
-        path: path.into(),
-        offset: offset as u64,
-        expected: bad.expected,
-        found: bad.found,
-    };
     let mut counts = vec![0; usize::from(shards)];
-    let mut rest = region.strip_prefix(&layout::file_header()[..]);
-    let rest = rest.as_mut().ok_or_else(|| corrupt(0, bad("a checkpoint of version 1", "other bytes")))?;
-    while !rest.is_empty() {
-        let offset = region.len() - rest.len();
-        let frame = layout::take_frame(rest).map_err(|b| corrupt(offset, b))?;
-        if frame.kind == FrameKind::Slice {
-            let slice = SliceReader::new(frame.payload)
-                .ok_or_else(|| corrupt(offset, bad("a slice", "other bytes")))?;
-            let count = counts.get_mut(frame.shard as usize);
-            *count.ok_or_else(|| {
-                corrupt(offset, bad("a shard of the directory", frame.shard.to_string()))
-            })? += slice.series();
-        }
+    for frame in layout::frames(&region) {
+        let counted = frame.and_then(|(at, frame)| count_in(&frame, &mut counts).map_err(|bad| (at, bad)));
+        counted.map_err(|(offset, bad)| corrupt(path, offset, bad))?;
     }
     Ok(counts)
+}
+
+fn count_in(frame: &Frame<'_>, counts: &mut [u64]) -> Result<(), Bad> {
+    if frame.kind == FrameKind::Slice {
+        let slice = SliceReader::new(frame.payload).ok_or_else(|| bad("a slice", "other bytes"))?;
+        let count = counts.get_mut(frame.shard as usize);
+        *count.ok_or_else(|| bad("a shard of the directory", frame.shard.to_string()))? += slice.series();
+    }
+    Ok(())
 }
