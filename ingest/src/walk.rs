@@ -197,24 +197,7 @@ impl Walk {
                     }
                     self.extend_section(&mut section, from as u32..message.offset() as u32, body);
                 }
-                SAMPLE => {
-                    self.check_room(limits)?;
-                    let sample = message.message()?;
-                    self.samples.push(match plain_sample(sample.rest()) {
-                        Some(sample) => sample,
-                        None => read_sample(sample)?,
-                    });
-                }
-                EXEMPLAR => {
-                    message.message()?;
-                    self.counts.exemplars += 1;
-                }
-                HISTOGRAM => {
-                    self.check_room(limits)?;
-                    message.message()?;
-                    self.counts.histograms += 1;
-                }
-                other => message.skip(other, &[1, 2, 3, 4])?,
+                other => self.value(other, &mut message, limits)?,
             }
         }
         if self.counts.histograms > histograms_before
@@ -225,6 +208,32 @@ impl Walk {
         let samples = samples_from..self.samples.len() as u32;
         if !samples.is_empty() {
             self.push_row(section, account, samples, body, routing);
+        }
+        Ok(())
+    }
+
+    /// Takes what is no label: a sample, or what is counted only.
+    #[inline]
+    fn value(&mut self, key: Key, message: &mut Reader<'_>, limits: WalkLimits) -> Result<(), WalkError> {
+        match key {
+            SAMPLE => {
+                self.check_room(limits)?;
+                let sample = message.message()?;
+                self.samples.push(match plain_sample(sample.rest()) {
+                    Some(sample) => sample,
+                    None => read_sample(sample)?,
+                });
+            }
+            EXEMPLAR => {
+                message.message()?;
+                self.counts.exemplars += 1;
+            }
+            HISTOGRAM => {
+                self.check_room(limits)?;
+                message.message()?;
+                self.counts.histograms += 1;
+            }
+            other => message.skip(other, &[1, 2, 3, 4])?,
         }
         Ok(())
     }
