@@ -141,7 +141,7 @@ impl Engine {
         let limits =
             ParseLimits { query_bytes_max: self.options.limits.query_bytes_max, ..ParseLimits::default() };
         let expr = parse_within(query, &self.options.features, &limits)
-            .map_err(|e| QueryError::Parse { position: e.position(query), message: e.to_string() })?;
+            .map_err(|e| QueryError::of_text(&e, query))?;
         let value_type = expr.value_type();
         if range && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
             return Err(QueryError::BadRequest(format!(

@@ -1,5 +1,6 @@
 //! Why a query has no answer.
 
+use crate::parse::ParseError;
 use crate::source::SourceError;
 use std::fmt;
 
@@ -29,6 +30,21 @@ impl fmt::Display for Position {
     }
 }
 
+/// A bound of every query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryLimit {
+    /// [`Limits::query_bytes_max`](crate::Limits).
+    QueryBytes,
+    /// [`ParseLimits::depth_max`](crate::parse::ParseLimits).
+    QueryDepth,
+    /// The size of a regular expression.
+    Pattern,
+    /// [`Limits::samples_max`](crate::Limits).
+    Samples,
+    /// [`Limits::timeout`](crate::Limits).
+    Time,
+}
+
 /// Why a query has no answer. Over HTTP: `Parse` and `BadRequest` are `bad_data` (400), `Execution` and `TooManySamples` are `execution` (422),
 /// `Timeout` is `timeout` (503), `Canceled` is `canceled` (499), `Storage` is `internal` (500).
 #[derive(Clone, Debug, thiserror::Error)]
@@ -41,6 +57,8 @@ pub enum QueryError {
         position: Position,
         /// What is wrong there.
         message: String,
+        /// The limit that it goes beyond, if that is all that is wrong.
+        limit: Option<QueryLimit>,
     },
     /// The request cannot be meant: a range of strings, a query beyond the length limit.
     #[error("{0}")]
@@ -71,6 +89,23 @@ pub enum QueryError {
     /// The storage failed.
     #[error("{0}")]
     Storage(#[from] SourceError),
+}
+
+impl QueryError {
+    /// What is wrong with the text of `query`.
+    pub(crate) fn of_text(error: &ParseError, query: &str) -> Self {
+        Self::Parse { position: error.position(query), message: error.to_string(), limit: error.limit }
+    }
+
+    /// The limit that the query went beyond, if that is why it has no answer.
+    pub fn limit(&self) -> Option<QueryLimit> {
+        match self {
+            Self::Parse { limit, .. } => *limit,
+            Self::TooManySamples { .. } => Some(QueryLimit::Samples),
+            Self::Timeout => Some(QueryLimit::Time),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

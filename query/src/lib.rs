@@ -10,6 +10,6 @@ pub mod source;
 mod value;
 
 pub use engine::{Engine, EngineOptions};
-pub use error::{Position, QueryError};
+pub use error::{Position, QueryError, QueryLimit};
 pub use options::{CancelToken, Limits, QueryOptions};
 pub use value::{MatrixSeries, Output, QueryStats, Value, VectorSample};

@@ -37,12 +37,17 @@ pub(super) fn explain(fault: Fault, query: &str, features: Features, limits: &Pa
         true => advice.candidates.into_iter().find(|c| parse_text(c, features, limits).is_ok()),
         false => None,
     };
-    ParseError { span: fault.span, message: fault.message, advice: advice.words, suggestion }
+    let limit = match fault.cause {
+        Cause::Limit(limit, _) => Some(limit),
+        _ => None,
+    };
+    ParseError { span: fault.span, message: fault.message, advice: advice.words, suggestion, limit }
 }
 
 fn advise(fault: &Fault, query: &str) -> Advice {
     match &fault.cause {
         Cause::Plain(words) => Advice::words(words.clone()),
+        Cause::Limit(_, words) => Advice::words(*words),
         Cause::Character(c) => character(*c, fault.span, query),
         Cause::Unclosed(bracket) => Advice::words(format!("add `{bracket}`")).or(format!("{query}{bracket}")),
         Cause::ExtraParen => {

@@ -4,6 +4,7 @@ use super::ast::Span;
 use super::fault::{Cause, Fault};
 use super::lexer::{Keyword, Lexeme, Lexer, Token};
 use super::{Features, ParseLimits};
+use crate::error::QueryLimit;
 
 /// Ends parsing: the fault is kept in the cursor.
 #[derive(Debug)]
@@ -151,7 +152,7 @@ impl<'q> Cursor<'q> {
             return Ok(());
         }
         let message = format!("expression is nested more than {} levels deep", self.depth_max);
-        let cause = Cause::plain("split it into several queries or recording rules");
+        let cause = Cause::Limit(QueryLimit::QueryDepth, "split it into several queries or recording rules");
         Err(self.stop(Fault::new(self.next.span, message, cause)))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::ast::Span;
 use super::fault::{Cause, Fault};
-use crate::error::Position;
+use crate::error::{Position, QueryLimit};
 
 /// A mistake in the text of a query: the first one found, in the order in which the reference reports them.
 ///
@@ -19,12 +19,14 @@ pub struct ParseError {
     pub advice: String,
     /// A whole expression that says what was probably meant, where that can be known. It parses.
     pub suggestion: Option<String>,
+    /// The limit that the text goes beyond, if that is the mistake.
+    pub limit: Option<QueryLimit>,
 }
 
 impl ParseError {
     /// An error with advice.
     pub(super) fn new(span: Span, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { span, message: message.into(), advice: advice.into(), suggestion: None }
+        Self { span, message: message.into(), advice: advice.into(), suggestion: None, limit: None }
     }
 
     /// A window or step that is zero or negative.

@@ -1,6 +1,7 @@
 //! A mistake as the lexer, parser or type check met it, before the advice is put into words.
 
 use super::ast::Span;
+use crate::error::QueryLimit;
 
 /// A mistake: where, what, and what is known about its cause.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ impl Fault {
 pub(super) enum Cause {
     /// Nothing beyond this advice.
     Plain(String),
+    /// The text goes beyond a limit; what to do about it.
+    Limit(QueryLimit, &'static str),
     /// A character that begins no token.
     Character(char),
     /// This closing bracket is missing at the end.

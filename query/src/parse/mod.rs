@@ -28,6 +28,7 @@ pub use duration::{DurationExpr, DurationFunction, DurationOp, Length, LengthUse
 pub use error::ParseError;
 pub use functions::{Function, FunctionId};
 
+use crate::error::QueryLimit;
 use ast::Matcher;
 use cursor::{Cursor, Parsed};
 use fault::{Cause, Fault};
@@ -138,7 +139,7 @@ where
 {
     if text.len() > limits.query_bytes_max.min(u32::MAX as usize) {
         let message = format!("query is {} bytes long, the limit is {}", text.len(), limits.query_bytes_max);
-        let cause = Cause::plain("shorten it, or split it into several queries");
+        let cause = Cause::Limit(QueryLimit::QueryBytes, "shorten it, or split it into several queries");
         return Err(Fault::new(Span::default(), message, cause));
     }
     let mut cursor = Cursor::new(text, features, limits);

@@ -1,7 +1,7 @@
 //! From syntax tree to plan.
 
 use super::{AggregateNode, MapOp, Node, NodeId, Op, Param, Plan, Selector, Windows};
-use crate::error::{Position, QueryError};
+use crate::error::{Position, QueryError, QueryLimit};
 use crate::eval::math::scalar_binary;
 use crate::parse::ast::{
     Aggregate, AggregateOp, At, Binary, Expr, MatchOp, MatrixSelector, Sign, Subquery, Unary, VectorSelector,
@@ -114,7 +114,7 @@ impl Lowering<'_> {
         let range = self.span.end.since(self.span.start);
         length
             .resolve(QueryTimes { step: self.span.step, range }, what)
-            .map_err(|e| QueryError::Parse { position: e.position(self.query), message: e.to_string() })
+            .map_err(|e| QueryError::of_text(&e, self.query))
     }
 
     fn offset(&self, offset: Option<&Length>) -> Result<DurationMs, QueryError> {
@@ -144,6 +144,7 @@ impl Lowering<'_> {
             index::Matcher::new(&m.name, op, &m.value).map_err(|e| QueryError::Parse {
                 position: Position::of(self.query, m.span.start as usize),
                 message: e.to_string(),
+                limit: e.too_large.then_some(QueryLimit::Pattern),
             })
         });
         let matchers = matchers.collect::<Result<_, _>>()?;

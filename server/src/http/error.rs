@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cardinal_query::{QueryError, source::SourceError};
+use cardinal_query::{QueryError, QueryLimit, source::SourceError};
 use cardinal_storage::read::ReadError;
 
 use super::json;
@@ -62,12 +62,55 @@ pub struct ApiError {
     pub message: String,
     /// Seconds after which it is worth trying again.
     pub retry_after: Option<u32>,
+    /// The limit that was reached, if that is the cause.
+    pub limit: Option<Limit>,
+}
+
+/// A limit of queries, and of all that takes its turn among them. An answer that one of them caused has it among its extensions, where it
+/// is counted: one place for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Bytes of a form.
+    FormBytes,
+    /// Time until a form has arrived.
+    FormTime,
+    /// Bytes of a label name in a path.
+    LabelNameBytes,
+    /// Points of each series of a range query.
+    Points,
+    /// Queries in line.
+    Queue,
+    /// Time in line.
+    QueueTime,
+    /// Patience with clients: this one went away.
+    Canceled,
+    /// One of the query itself.
+    Query(QueryLimit),
+}
+
+impl Limit {
+    /// The reason in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FormBytes => "form_bytes",
+            Self::FormTime => "form_timeout",
+            Self::LabelNameBytes => "label_name_bytes",
+            Self::Points => "points",
+            Self::Queue => "queue_full",
+            Self::QueueTime | Self::Query(QueryLimit::Time) => "timeout",
+            Self::Canceled => "canceled",
+            Self::Query(QueryLimit::QueryBytes) => "query_bytes",
+            Self::Query(QueryLimit::QueryDepth) => "query_depth",
+            Self::Query(QueryLimit::Pattern) => "pattern",
+            Self::Query(QueryLimit::Samples) => "max_samples",
+        }
+    }
 }
 
 impl ApiError {
     /// An error of that kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        Self { kind, message: message.into(), retry_after: None, limit: None }
     }
 
     /// A request that makes no sense.
@@ -80,6 +123,12 @@ impl ApiError {
         Self::bad_data(format!("invalid parameter {name:?}: {message}"))
     }
 
+    /// The same, caused by a limit.
+    pub fn limit(mut self, limit: impl Into<Option<Limit>>) -> Self {
+        self.limit = limit.into();
+        self
+    }
+
     /// The same, worth trying again after `seconds`.
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
@@ -90,13 +139,17 @@ impl ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let kind = match &error {
-            QueryError::Parse { .. } | QueryError::BadRequest(_) => return Self::parameter("query", error),
+            QueryError::Parse { .. } | QueryError::BadRequest(_) => {
+                let limit = error.limit().map(Limit::Query);
+                return Self::parameter("query", error).limit(limit);
+            }
             QueryError::Execution { .. } | QueryError::TooManySamples { .. } => ErrorKind::Execution,
             QueryError::Timeout => ErrorKind::Timeout,
             QueryError::Canceled => ErrorKind::Canceled,
             _ => ErrorKind::Internal,
         };
-        Self::new(kind, error.to_string())
+        let canceled = (kind == ErrorKind::Canceled).then_some(Limit::Canceled);
+        Self::new(kind, error.to_string()).limit(error.limit().map(Limit::Query).or(canceled))
     }
 }
 
@@ -120,6 +173,9 @@ impl IntoResponse for ApiError {
         json::put_string(&mut body, &self.message);
         body.push(b'}');
         let mut response = (self.kind.status(), [(header::CONTENT_TYPE, super::JSON)], body).into_response();
+        if let Some(limit) = self.limit {
+            response.extensions_mut().insert(limit);
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -147,12 +203,28 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_is_in_the_page_of_limits() {
+        use Limit::{Canceled, FormBytes, FormTime, LabelNameBytes, Points, Query, Queue, QueueTime};
+        use QueryLimit::{Pattern, QueryBytes, QueryDepth, Samples, Time};
+        let page = include_str!("../../../docs/limits.md");
+        let of_queries = [QueryBytes, QueryDepth, Pattern, Samples, Time].map(Query);
+        let all = [FormBytes, FormTime, LabelNameBytes, Points, Queue, QueueTime, Canceled];
+        for limit in all.iter().chain(&of_queries) {
+            assert!(page.contains(&format!("\n| `{}` |", limit.name())), "{}", limit.name());
+        }
+    }
+
+    #[test]
     fn query_errors_become_api_errors() {
         let check = |error: QueryError, kind: ErrorKind, message: &str| {
             let error = ApiError::from(error);
             assert_eq!((error.kind, error.message.as_str()), (kind, message));
         };
-        let parse = QueryError::Parse { position: Position { line: 1, column: 4 }, message: "no".into() };
+        let parse = QueryError::Parse {
+            position: Position { line: 1, column: 4 },
+            message: "no".into(),
+            limit: None,
+        };
         check(parse, ErrorKind::BadData, "invalid parameter \"query\": 1:4: parse error: no");
         check(QueryError::BadRequest("no".into()), ErrorKind::BadData, "invalid parameter \"query\": no");
         let execution = QueryError::Execution { position: None, message: "no".into() };

@@ -7,7 +7,7 @@ use axum::http::header;
 
 use tokio::time::timeout;
 
-use super::error::{ApiError, ErrorKind};
+use super::error::{ApiError, ErrorKind, Limit};
 use super::params::Params;
 
 /// The longest form: a query of 1 MiB, each byte of it escaped.
@@ -26,13 +26,16 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Ok(Self::parse(parts.uri.query(), b""));
         }
-        let too_long =
-            |_| ApiError::bad_data(format!("cannot read the form: at most {FORM_BYTES_MAX} bytes are taken"));
+        let too_long = |_| {
+            let message = format!("cannot read the form: at most {FORM_BYTES_MAX} bytes are taken");
+            ApiError::bad_data(message).limit(Limit::FormBytes)
+        };
         let too_slow = |_| {
             ApiError::new(
                 ErrorKind::Timeout,
                 format!("the form did not arrive within {} s", FORM_TIMEOUT.as_secs()),
             )
+            .limit(Limit::FormTime)
         };
         let form =
             timeout(FORM_TIMEOUT, axum::body::to_bytes(body, FORM_BYTES_MAX)).await.map_err(too_slow)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::error::{ApiError, ErrorKind};
+use super::error::{ApiError, ErrorKind, Limit};
 
 /// Lets a bounded number of queries run and a bounded number wait.
 #[derive(Debug)]
@@ -49,7 +49,10 @@ impl Gate {
                 let permit = permit.expect("the semaphore is never closed");
                 Ok(Turn { _permit: permit, queued: began.elapsed() })
             }
-            Err(_) => Err(ApiError::new(ErrorKind::Timeout, "query timed out in query queue")),
+            Err(_) => {
+                Err(ApiError::new(ErrorKind::Timeout, "query timed out in query queue")
+                    .limit(Limit::QueueTime))
+            }
         }
     }
 
@@ -77,7 +80,7 @@ impl<'a> Place<'a> {
             "too many queries: {} run and {} wait (query.concurrency, query.queue); try again",
             gate.running_max, gate.waiting_max
         );
-        Err(ApiError::new(ErrorKind::Timeout, message).retry_after(Gate::RETRY_AFTER))
+        Err(ApiError::new(ErrorKind::Timeout, message).retry_after(Gate::RETRY_AFTER).limit(Limit::Queue))
     }
 }
 
@@ -107,6 +110,7 @@ mod tests {
         assert_eq!((gate.running(), gate.waiting()), (1, 1));
         let refused = gate.enter(LONG).await.expect_err("the line is full");
         assert_eq!((refused.kind, refused.retry_after), (ErrorKind::Timeout, Some(1)));
+        assert_eq!(refused.limit, Some(Limit::Queue));
         drop(first);
         let second = second.await.expect("its turn");
         assert_eq!((gate.running(), gate.waiting()), (1, 0));

@@ -1,15 +1,19 @@
 //! Label names in paths: `U__http_2e_status` stands for `http.status`.
 
-use super::error::ApiError;
+use super::error::{ApiError, Limit};
 
 /// The longest name that a path may carry.
 const NAME_BYTES_MAX: usize = 4096;
 
 /// The label name that the path's `segment` means.
 pub(super) fn label_name(segment: &str) -> Result<String, ApiError> {
-    let invalid = || ApiError::bad_data(format!("invalid label name: {segment:?}"));
-    if segment.is_empty() || segment.len() > NAME_BYTES_MAX {
-        return Err(invalid());
+    if segment.is_empty() {
+        return Err(ApiError::bad_data(format!("invalid label name: {segment:?}")));
+    }
+    if segment.len() > NAME_BYTES_MAX {
+        let message =
+            format!("invalid label name: it has {} bytes, the limit is {NAME_BYTES_MAX}", segment.len());
+        return Err(ApiError::bad_data(message).limit(Limit::LabelNameBytes));
     }
     let Some(escaped) = segment.strip_prefix("U__") else {
         return Ok(segment.to_owned());

@@ -40,7 +40,10 @@ use axum::routing::{MethodRouter, get, post, put};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-pub use selector::selector;
+use crate::telemetry::RefusalLabels;
+use error::Limit;
+
+pub use selector::{SelectorError, selector};
 pub use state::{AppState, Core};
 
 /// The media type of the API's answers.
@@ -104,11 +107,14 @@ async fn varies_by_encoding(mut response: Response) -> Response {
     response
 }
 
-/// Counts and times every request by its route.
+/// Counts and times every request by its route, and counts limits that were reached.
 async fn observe(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = next.run(request).await;
+    if let Some(limit) = response.extensions().get::<Limit>() {
+        state.telemetry.queries_refused.get_or_create(&RefusalLabels { reason: limit.name() }).inc();
+    }
     state.telemetry.request(path.as_deref().unwrap_or("other"), response.status().as_u16(), began.elapsed());
     response
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cardinal_storage::model::{DurationMs, TimeRange, TimestampMs};
 
-use super::error::ApiError;
+use super::error::{ApiError, Limit};
 use crate::config::value;
 
 /// What clients send as the earliest time there is, and what is meant.
@@ -71,7 +71,8 @@ impl Params {
             return Err(ApiError::bad_data(
                 "exceeded maximum resolution of 11,000 points per timeseries. \
                  Try decreasing the query resolution (?step=XX)",
-            ));
+            )
+            .limit(Limit::Points));
         }
         Ok(Steps { start, end, step })
     }

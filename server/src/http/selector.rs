@@ -1,10 +1,11 @@
 //! Selectors in parameters: `match[]`.
 
+use cardinal_query::QueryLimit;
 use cardinal_query::parse::ast;
 use cardinal_query::parse::parse_selector;
 use cardinal_storage::index::{MatchOp, Matcher};
 
-use super::error::ApiError;
+use super::error::{ApiError, Limit};
 use super::params::Params;
 
 /// Every `match[]` as it came.
@@ -14,23 +15,41 @@ pub(super) fn selector_texts(params: &Params) -> Vec<String> {
 
 /// The selectors of every `match[]`. Large regular expressions take a while: for threads that may block.
 pub(super) fn selectors(texts: &[String]) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    texts.iter().map(|text| selector(text).map_err(|e| ApiError::parameter("match[]", e))).collect()
+    let refused =
+        |e: SelectorError| ApiError::parameter("match[]", &e.message).limit(e.limit.map(Limit::Query));
+    texts.iter().map(|text| selector(text).map_err(refused)).collect()
+}
+
+/// Why a text is no selector.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SelectorError {
+    /// What is wrong, and where.
+    pub message: String,
+    /// The limit that it goes beyond, if that is all that is wrong.
+    pub limit: Option<QueryLimit>,
 }
 
 /// The matchers of one selector; at least one of them does not match the empty string.
-pub fn selector(text: &str) -> Result<Vec<Matcher>, String> {
-    let parsed = parse_selector(text).map_err(|e| format!("{}: parse error: {e}", e.position(text)))?;
+pub fn selector(text: &str) -> Result<Vec<Matcher>, SelectorError> {
+    let parsed = parse_selector(text).map_err(|e| SelectorError {
+        message: format!("{}: parse error: {e}", e.position(text)),
+        limit: e.limit,
+    })?;
     parsed.iter().map(matcher).collect()
 }
 
-fn matcher(parsed: &ast::Matcher) -> Result<Matcher, String> {
+fn matcher(parsed: &ast::Matcher) -> Result<Matcher, SelectorError> {
     let op = match parsed.op {
         ast::MatchOp::Equal => MatchOp::Equal,
         ast::MatchOp::NotEqual => MatchOp::NotEqual,
         ast::MatchOp::Regex => MatchOp::Regex,
         ast::MatchOp::NotRegex => MatchOp::NotRegex,
     };
-    Matcher::new(&parsed.name, op, &parsed.value).map_err(|e| e.to_string())
+    Matcher::new(&parsed.name, op, &parsed.value).map_err(|e| SelectorError {
+        message: e.to_string(),
+        limit: e.too_large.then_some(QueryLimit::Pattern),
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +69,7 @@ mod tests {
     fn what_matches_everything_or_nothing_known_is_refused() {
         let check = |text: &str, expected: &str| {
             let error = selector(text).map(drop).expect_err(text);
-            assert!(error.starts_with(expected), "{text}: {error}");
+            assert!(error.message.starts_with(expected), "{text}: {error}");
         };
         check("{}", "1:1: parse error: vector selector must contain at least one non-empty matcher");
         check("{a=~\".*\"}", "1:1: parse error: vector selector must contain at least one non-empty matcher");

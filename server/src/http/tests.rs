@@ -403,6 +403,45 @@ async fn a_query_that_takes_too_long_is_ended() {
     assert!(metrics.contains("\ncardinal_queries_refused_total{reason=\"timeout\"} 1\n"), "{metrics}");
 }
 
+#[tokio::test]
+async fn every_limit_that_a_query_reaches_is_counted() {
+    let server = Server::open(&[("query.max_samples", "10")]);
+    let deep = "(".repeat(300);
+    let pattern = "(((x{100}){100}){100}){100}y%2B";
+    let long = "a".repeat(5000);
+    let reach = async |path: &str, status: u16, reason: &str| {
+        let line = |n: u32| format!("\ncardinal_queries_refused_total{{reason=\"{reason}\"}} {n}\n");
+        let (found, answer) = server.get(path).await;
+        assert_eq!(found.as_u16(), status, "{reason}: {answer}");
+        let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+        assert!(metrics.contains(&line(1)), "{reason}: {metrics}");
+    };
+    reach("/api/v1/query_range?query=up&start=0&end=11001&step=1", 400, "points").await;
+    reach(&format!("/api/v1/query?query={deep}"), 400, "query_depth").await;
+    reach(&format!("/api/v1/query?query={{a=~\"{pattern}\"}}"), 400, "pattern").await;
+    reach("/api/v1/query_range?query=vector(1)&start=0&end=1000&step=1", 422, "max_samples").await;
+    reach(&format!("/api/v1/label/{long}/values"), 400, "label_name_bytes").await;
+    let posted = async |bytes: usize, reason: &str| {
+        let form = Request::post("/api/v1/query").header("content-type", "application/x-www-form-urlencoded");
+        let body = format!("query={}", "1".repeat(bytes));
+        assert_eq!(
+            server.send(form.body(Body::from(body)).expect("a request")).await.status(),
+            400,
+            "{reason}"
+        );
+        let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+        let line = format!("\ncardinal_queries_refused_total{{reason=\"{reason}\"}} 1\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    };
+    posted(2 << 20, "query_bytes").await;
+    posted(5 << 20, "form_bytes").await;
+    // The same limit, reached in a selector.
+    let (status, _) = server.get(&format!("/api/v1/series?match[]={{a=~\"{pattern}\"}}")).await;
+    assert_eq!(status, 400);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_queries_refused_total{reason=\"pattern\"} 2\n"), "{metrics}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_form_that_stalls_is_given_up() {
     let server = Server::open(&[]);

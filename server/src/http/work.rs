@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use axum::response::{IntoResponse, Response};
 use cardinal_query::{CancelToken, QueryOptions};
 
-use super::error::{ApiError, ErrorKind};
+use super::error::{ApiError, ErrorKind, Limit};
 use super::params::Params;
 use super::render::{Gone, Sink, StatsWanted};
 use super::state::{AppState, Core};
-use crate::telemetry::RefusalLabels;
 
 /// How long a client may take over 64 KiB of an answer before it is taken for gone.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +54,7 @@ where
     let began = Instant::now();
     let core = state.core().cloned().ok_or_else(not_ready)?;
     let timeout = params.timeout()?.map_or(state.config.query_timeout, |t| t.min(state.config.query_timeout));
-    let turn = state.gate.enter(timeout).await.inspect_err(|e| count(&state, e))?;
+    let turn = state.gate.enter(timeout).await?;
     let cancel = CancelOnDrop(CancelToken::default());
     let options = QueryOptions {
         lookback: params.lookback()?,
@@ -78,7 +77,6 @@ where
         .unwrap_or_else(|_| Err(ApiError::new(ErrorKind::Internal, "the query failed: see the log")));
     let error =
         outcome.err().unwrap_or_else(|| ApiError::new(ErrorKind::Internal, "the query gave no answer"));
-    count(&state, &error);
     Err(error)
 }
 
@@ -87,20 +85,8 @@ fn not_ready() -> ApiError {
     ApiError::new(ErrorKind::Unavailable, "the database is not open")
 }
 
-/// Counts errors that limits caused.
-fn count(state: &AppState, error: &ApiError) {
-    let reason = match error.kind {
-        ErrorKind::Timeout if error.retry_after.is_some() => "queue_full",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Canceled => "canceled",
-        ErrorKind::Execution if error.message.contains("query.max_samples") => "max_samples",
-        _ => return,
-    };
-    state.telemetry.queries_refused.get_or_create(&RefusalLabels { reason }).inc();
-}
-
 impl From<Gone> for ApiError {
     fn from(_: Gone) -> Self {
-        Self::new(ErrorKind::Canceled, "the client went away")
+        Self::new(ErrorKind::Canceled, "the client went away").limit(Limit::Canceled)
     }
 }

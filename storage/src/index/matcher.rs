@@ -48,6 +48,8 @@ pub struct MatcherError {
     pub pattern: String,
     /// What is wrong with it.
     pub reason: String,
+    /// Whether it is larger than expressions may be, rather than wrong.
+    pub too_large: bool,
 }
 
 impl Matcher {
@@ -55,9 +57,9 @@ impl Matcher {
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, MatcherError> {
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => Pattern::Literals(Box::new([value.into()])),
-            MatchOp::Regex | MatchOp::NotRegex => Pattern::new(value).map_err(|reason| {
+            MatchOp::Regex | MatchOp::NotRegex => Pattern::new(value).map_err(|e| {
                 let pattern = value.chars().take(200).collect();
-                MatcherError { name: name.into(), pattern, reason }
+                MatcherError { name: name.into(), pattern, reason: e.reason, too_large: e.too_large }
             })?,
         };
         Ok(Self { name: name.into(), op, value: value.into(), pattern })

@@ -36,11 +36,27 @@ pub(crate) enum Pattern {
     Automaton { prefix: Box<str>, regex: meta::Regex },
 }
 
+/// Why an expression was not compiled.
+#[derive(Debug)]
+pub(crate) struct PatternError {
+    /// A sentence for the user.
+    pub(crate) reason: String,
+    /// Whether it is too large, rather than wrong.
+    pub(crate) too_large: bool,
+}
+
+impl From<String> for PatternError {
+    fn from(reason: String) -> Self {
+        Self { reason, too_large: false }
+    }
+}
+
 impl Pattern {
-    /// Compiles `pattern`. The error is a sentence for the user.
-    pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+    /// Compiles `pattern`.
+    pub(crate) fn new(pattern: &str) -> Result<Self, PatternError> {
         if pattern.len() > PATTERN_BYTES_MAX {
-            return Err(format!("it has {} bytes, the limit is {PATTERN_BYTES_MAX}", pattern.len()));
+            let reason = format!("it has {} bytes, the limit is {PATTERN_BYTES_MAX}", pattern.len());
+            return Err(PatternError { reason, too_large: true });
         }
         let hir = parse(&with_ascii_classes(pattern)?)?;
         if let Some(simple) = simplify(&hir) {
@@ -54,8 +70,11 @@ impl Pattern {
         let regex = meta::Builder::new().configure(limits).build_from_hir(&anchored).map_err(|e| match e
             .size_limit()
         {
-            Some(limit) => format!("it needs an automaton of more than {limit} bytes"),
-            None => e.to_string(),
+            Some(limit) => PatternError {
+                reason: format!("it needs an automaton of more than {limit} bytes"),
+                too_large: true,
+            },
+            None => e.to_string().into(),
         })?;
         Ok(Self::Automaton { prefix: prefix(&hir).into(), regex })
     }
@@ -378,15 +397,15 @@ mod tests {
 
     #[test]
     fn hostile_expressions_are_refused() {
-        let check = |pattern: &str, part: &str| {
+        let check = |pattern: &str, part: &str, too_large: bool| {
             let e = Pattern::new(pattern).unwrap_err();
-            assert!(e.contains(part), "{e}");
+            assert!(e.reason.contains(part) && e.too_large == too_large, "{e:?}");
         };
-        check("a(", "unclosed group");
-        check("(((a{100}){100}){100}){100}x+", "automaton of more than");
-        check(&"(".repeat(10_000), "unclosed group at character 9999");
-        check(&format!("{}a{}", "(".repeat(300), ")".repeat(300)), "nest");
-        check(&"a".repeat(PATTERN_BYTES_MAX + 1), "the limit is");
+        check("a(", "unclosed group", false);
+        check("(((a{100}){100}){100}){100}x+", "automaton of more than", true);
+        check(&"(".repeat(10_000), "unclosed group at character 9999", false);
+        check(&format!("{}a{}", "(".repeat(300), ")".repeat(300)), "nest", false);
+        check(&"a".repeat(PATTERN_BYTES_MAX + 1), "the limit is", true);
     }
 
     proptest! {

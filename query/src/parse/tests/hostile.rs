@@ -1,8 +1,9 @@
 //! Input that is long, deep, cut off or no text at all.
 
 use super::{check_round_trip, parsed};
+use crate::error::QueryLimit;
 use crate::parse::ast::{Expr, Sign};
-use crate::parse::{Features, ParseLimits, parse_selector, parse_within, query_text};
+use crate::parse::{Features, ParseLimits, parse, parse_selector, parse_within, query_text};
 use proptest::prelude::*;
 
 #[test]
@@ -69,6 +70,10 @@ fn length_is_limited() {
     assert!(parse_within("1234567890", &Features::default(), &limits).is_ok());
     let error = parse_within("12345678901", &Features::default(), &limits).expect_err("too long");
     assert!(error.message.contains("the limit is 10"), "{error}");
+    assert_eq!(error.limit, Some(QueryLimit::QueryBytes));
+    let limit = |text: &str| parse(text, &Features::default()).expect_err(text).limit;
+    assert_eq!(limit(&"(".repeat(1000)), Some(QueryLimit::QueryDepth));
+    assert_eq!(limit("("), None);
 }
 
 #[test]
