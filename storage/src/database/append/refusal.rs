@@ -1,0 +1,99 @@
+//! Why something of a request is not stored.
+
+use crate::model::{LabelSet, METRIC_NAME, SectionIter};
+
+/// Refusals reported one by one.
+pub(super) const REFUSED_MAX: usize = 20;
+
+/// Why something was refused, as a class that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RefusalClass {
+    /// The label set is not valid.
+    InvalidLabels = 0,
+    /// A limit on label sets is exceeded.
+    LabelLimit = 1,
+    /// The sample lies too far in the future.
+    TooFarAhead = 2,
+    /// The sample is older than anything that is kept.
+    TooOld = 3,
+    /// There is another value at the same time.
+    Conflict = 4,
+    /// The head has no memory for new series.
+    NoMemoryForSeries = 5,
+    /// A kind of value that is not stored.
+    Unsupported = 6,
+}
+
+impl RefusalClass {
+    /// All classes, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::InvalidLabels,
+        Self::LabelLimit,
+        Self::TooFarAhead,
+        Self::TooOld,
+        Self::Conflict,
+        Self::NoMemoryForSeries,
+        Self::Unsupported,
+    ];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidLabels => "invalid_labels",
+            Self::LabelLimit => "label_limit",
+            Self::TooFarAhead => "too_far_ahead",
+            Self::TooOld => "too_old",
+            Self::Conflict => "conflict",
+            Self::NoMemoryForSeries => "no_memory_for_series",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// Whether sending the same again later may succeed.
+    pub fn is_temporary(self) -> bool {
+        self == Self::NoMemoryForSeries
+    }
+}
+
+/// One refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its class.
+    pub class: RefusalClass,
+    /// The series and the reason.
+    pub message: String,
+}
+
+/// How much of a series' text goes into a message, which senders keep a thousand bytes of.
+const SERIES_TEXT_MAX: usize = 200;
+
+/// The series of a section in any order, for people.
+pub(super) fn series_text(section: &[u8]) -> String {
+    let labels = || SectionIter::new(section).map_while(Result::ok);
+    let name = labels().find(|l| l.name == METRIC_NAME).map_or("", |l| l.value);
+    let others = labels().filter(|l| l.name != METRIC_NAME);
+    let others: Vec<String> = others.map(|l| format!("{}={:?}", l.name, l.value)).collect();
+    shortened(format!("{name}{{{}}}", others.join(", ")))
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > SERIES_TEXT_MAX {
+        text.truncate(text.floor_char_boundary(SERIES_TEXT_MAX));
+        text.push('…');
+    }
+    text
+}
+
+pub(super) fn refused_new(labels: &LabelSet, too_long: bool) -> Refused {
+    let labels = shortened(labels.to_string());
+    match too_long {
+        true => Refused { class: RefusalClass::LabelLimit, message: format!("{labels}: too many labels") },
+        false => Refused {
+            class: RefusalClass::NoMemoryForSeries,
+            message: format!(
+                "{labels}: the head's memory budget is used up, so new series are refused; send again later, or raise head.memory_budget"
+            ),
+        },
+    }
+}
