@@ -5,7 +5,7 @@ use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, FOLDERS, HEAD_DIR, QUARANTINE_D
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
 use super::replay::{self, Mending, Replayed};
-use super::reserve::Reserve;
+use super::reserve::{Reserve, says_no_room};
 use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
@@ -104,9 +104,9 @@ impl Database {
         let garbage = if manifest.was_cut() { Garbage::Keep } else { Garbage::Remove };
         remove_garbage(&*fs, &dir, &state, garbage)?;
         let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
-        let wal = Wal::open(fs.clone(), &wal_dir(&dir), options.wal(), replayed.newest_lsn.next())?;
+        let mut reserve = Reserve::open(fs.clone(), &dir);
+        let wal = open_wal(&options, replayed.newest_lsn.next(), &mut reserve)?;
         let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
-        let reserve = Reserve::open(fs.clone(), &dir);
         let maintenance = Maintenance::new(manifest, reserve, &state, replayed.checkpoint_lsn);
         let database = Arc::new(Self {
             dir,
@@ -132,6 +132,18 @@ impl Database {
             database.start_threads().map_err(io_at(&database.dir))?;
         }
         Ok(database)
+    }
+}
+
+/// Opens the log, on a full disk in the room of the reserve: what is stored must be there to be asked for.
+fn open_wal(options: &DatabaseOptions, next: Lsn, reserve: &mut Reserve) -> Result<Wal, WalError> {
+    let open = || Wal::open(options.fs.clone(), &wal_dir(&options.dir), options.wal(), next);
+    match open() {
+        Err(WalError::Io(error)) if says_no_room(&error) && reserve.release() => {
+            tracing::warn!(%error, "the disk is full: the log begins in the room of the reserve; free some space");
+            open()
+        }
+        result => result,
     }
 }
 

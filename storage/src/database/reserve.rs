@@ -84,13 +84,17 @@ impl Reserve {
 pub(super) fn is_for_want_of_room(error: &CutError) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+        if error.downcast_ref::<io::Error>().is_some_and(says_no_room) {
             return true;
         }
         cause = error.source();
     }
     false
+}
+
+/// Whether the disk has no room, or allows none.
+pub(super) fn says_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -130,7 +130,9 @@ impl Writer {
             // The last word is the error below; a restart reads more than it should at worst, and syncs that first.
             let _ = segment.cut_to_synced();
         }
-        WalError::ReadOnly { reason: format!("{second} (and before that: {first})").into() }
+        let error = WalError::ReadOnly { reason: format!("{second} (and before that: {first})").into() };
+        tracing::error!("{error}; until then writes get 503, and queries go on");
+        error
     }
 
     fn persist(&mut self, sync: bool) -> io::Result<()> {

@@ -103,3 +103,16 @@ fn where_a_cut_does_not_fit_a_checkpoint_lets_go_of_the_log() {
     assert!(after.wal.segments < before.wal.segments, "{} {}", before.wal.segments, after.wal.segments);
     assert_eq!(contents(&db), model);
 }
+
+#[test]
+fn a_start_on_a_full_disk_takes_the_room_of_the_reserve() {
+    let fs = SimFs::new(5);
+    let (db, model) = filled(&fs);
+    drop(db);
+    // As a log leaves it that became read-only: no spare.
+    fs.remove_file(std::path::Path::new("/data/wal/spare")).unwrap();
+    fs.set_capacity(Some(fs.used()));
+    let db = open(&fs);
+    assert_eq!((contents(&db), has_reserve(&fs), db.stats().reserve_bytes), (model, false, 0));
+    append(&db, &[(&labels("m", "c", 0), &[(HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
+}
