@@ -86,7 +86,7 @@ pub enum WriteBlockError {
         labels: String,
     },
     /// A sample outside the block's window.
-    #[error("series {labels} has samples from {first} to {last}, outside the window {window:?}")]
+    #[error("series {labels} has samples from {first} to {last}, outside the window after {} until {}", window.start, window.end())]
     OutsideWindow {
         /// Which series.
         labels: String,
