@@ -284,8 +284,13 @@ async fn write_requests_that_are_refused() {
     let mut long = write_request(&WriteRequest::default());
     long.headers_mut().insert("content-length", HeaderValue::from(1u64 << 40));
     assert_eq!(server.send(long).await.status(), 400);
+    let mut cut = write_request(&WriteRequest::default());
+    cut.headers_mut().insert("content-length", HeaderValue::from(9));
+    let broken = || futures_util::stream::once(async { Err::<Vec<u8>, _>(std::io::Error::other("gone")) });
+    *cut.body_mut() = Body::from_stream(broken());
+    assert_eq!(server.send(cut).await.status(), 400);
     let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
-    for (reason, n) in [("media_type", 3), ("malformed", 1), ("request_bytes", 1)] {
+    for (reason, n) in [("media_type", 3), ("malformed", 1), ("request_bytes", 1), ("body_cut", 1)] {
         let line = format!("\ncardinal_write_refusals_total{{reason=\"{reason}\"}} {n}\n");
         assert!(metrics.contains(&line), "{metrics}");
     }

@@ -43,7 +43,7 @@ async fn take(state: &AppState, request: Request) -> Result<(), Refused> {
     }
     let permit = core.writer.admit(length.unwrap_or(bytes_max))?;
     let body = timeout(BODY_TIMEOUT, to_bytes(body, bytes_max)).await.map_err(|_| too_slow())?;
-    let body = body.map_err(|_| too_large(bytes_max))?;
+    let body = body.map_err(|error| unread(&error, length, bytes_max))?;
     let written = tokio::task::spawn_blocking(move || core.writer.write(&body, permit)).await;
     let failed = |_| Refused::new(500, "failed", "the request could not be stored: see the log");
     written.map_err(failed)?.durable().await?;
@@ -74,6 +74,14 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A body whose length was told and allowed ended before its end; another one was too long, or did.
+fn unread(error: &axum::Error, length: Option<usize>, bytes_max: usize) -> Refused {
+    match length {
+        Some(_) => Refused::new(400, "body_cut", format!("the body could not be read to its end: {error}")),
+        None => too_large(bytes_max),
+    }
 }
 
 /// 400 rather than 413: some senders take anything but 400 and 415 for a reason to try for ever.
