@@ -33,15 +33,14 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use crate::telemetry::RefusalLabels;
-use error::Limit;
+use error::{ErrorKind, Limit};
 
 pub use selector::{SelectorError, selector};
 pub use state::{AppState, Core};
@@ -109,14 +108,30 @@ async fn varies_by_encoding(mut response: Response) -> Response {
 
 /// Counts and times every request by its route, and counts limits that were reached.
 async fn observe(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let canceled = ErrorKind::Canceled.status();
+    let mut observed = Observed { state: state.clone(), path, began: Instant::now(), status: canceled };
     let response = next.run(request).await;
     if let Some(limit) = response.extensions().get::<Limit>() {
-        state.telemetry.queries_refused.get_or_create(&RefusalLabels { reason: limit.name() }).inc();
+        state.telemetry.refused_query(limit.name());
     }
-    state.telemetry.request(path.as_deref().unwrap_or("other"), response.status().as_u16(), began.elapsed());
+    observed.status = response.status();
     response
+}
+
+/// A request, counted when dropped: the server drops those whose client goes away, and they were work as well.
+struct Observed {
+    state: Arc<AppState>,
+    path: Option<String>,
+    began: Instant,
+    status: StatusCode,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let path = self.path.as_deref().unwrap_or("other");
+        self.state.telemetry.request(path, self.status.as_u16(), self.began.elapsed());
+    }
 }
 
 #[cfg(test)]

@@ -389,6 +389,10 @@ async fn a_client_that_goes_away_ends_its_query() {
         tokio::task::yield_now().await;
     }
     drop(query);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_queries_refused_total{reason=\"canceled\"} 1\n"), "{metrics}");
+    let counted = "\ncardinal_http_requests_total{path=\"/api/v1/query_range\",code=\"499\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
     for _ in 0..6000 {
         if server.state.gate.running() == 0 {
             return;

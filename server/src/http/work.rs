@@ -37,12 +37,19 @@ impl Task {
     }
 }
 
-/// Ends a query when the handler is dropped, as it is when the client goes away.
-struct CancelOnDrop(CancelToken);
+/// Ends a query when the handler is dropped, as it is when the client goes away, and counts it then.
+struct CancelOnDrop {
+    token: CancelToken,
+    state: Arc<AppState>,
+    is_answered: bool,
+}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.token.cancel();
+        if !self.is_answered {
+            self.state.telemetry.refused_query(Limit::Canceled.name());
+        }
     }
 }
 
@@ -55,26 +62,28 @@ where
     let core = state.core().cloned().ok_or_else(not_ready)?;
     let timeout = params.timeout()?.map_or(state.config.query_timeout, |t| t.min(state.config.query_timeout));
     let turn = state.gate.enter(timeout).await?;
-    let cancel = CancelOnDrop(CancelToken::default());
+    let mut cancel = CancelOnDrop { token: CancelToken::default(), state: state.clone(), is_answered: false };
     let options = QueryOptions {
         lookback: params.lookback()?,
         timeout: Some(timeout.saturating_sub(turn.queued)),
-        cancel: cancel.0.clone(),
+        cancel: cancel.token.clone(),
     };
     let (sink, answer) = Sink::new(READER_PATIENCE);
-    let task = Task { state: state.clone(), core, sink, options, queued: turn.queued, began };
+    let task = Task { state, core, sink, options, queued: turn.queued, began };
     let job = tokio::task::spawn_blocking(move || {
         let outcome = work(task);
         drop(turn);
         outcome
     });
     if let Ok(answer) = answer.await {
+        cancel.is_answered = true;
         return Ok(answer.into_response());
     }
     // The sink went away without an answer: the work failed, or panicked.
     let outcome = job
         .await
         .unwrap_or_else(|_| Err(ApiError::new(ErrorKind::Internal, "the query failed: see the log")));
+    cancel.is_answered = true;
     let error =
         outcome.err().unwrap_or_else(|| ApiError::new(ErrorKind::Internal, "the query gave no answer"));
     Err(error)

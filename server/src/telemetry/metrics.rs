@@ -50,7 +50,7 @@ pub struct Telemetry {
     /// Write requests that were not answered with success.
     pub writes_refused: Family<RefusalLabels, Counter>,
     /// Queries that were sent away or cut short by a limit.
-    pub queries_refused: Family<RefusalLabels, Counter>,
+    queries_refused: Family<RefusalLabels, Counter>,
     /// Samples that queries read.
     pub query_samples_read: Counter,
 }
@@ -93,6 +93,11 @@ impl Telemetry {
     pub fn request(&self, path: &str, code: u16, took: Duration) {
         self.http_requests.get_or_create(&HttpLabels { path: path.to_owned(), code }).inc();
         self.http_seconds.get_or_create(&PathLabels { path: path.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a query that a limit ended.
+    pub fn refused_query(&self, reason: &'static str) {
+        self.queries_refused.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// Everything in OpenMetrics text: what is counted here, `readings`, and the process's own figures.
