@@ -29,8 +29,8 @@ impl Pool {
         f: impl Fn(T) -> Result<R, E> + Sync,
     ) -> Result<Vec<R>, E> {
         let wanted = items.len().saturating_sub(1).min((series / SERIES_PER_THREAD) as usize);
-        let helpers = self.take(wanted);
-        if helpers.count == 0 {
+        let extra = self.take(wanted);
+        if extra.count == 0 {
             return items.into_iter().map(f).collect();
         }
         let mut results: Vec<Option<Result<R, E>>> = items.iter().map(|_| None).collect();
@@ -49,7 +49,7 @@ impl Pool {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..helpers.count {
+            for _ in 0..extra.count {
                 scope.spawn(work);
             }
             work();
@@ -59,23 +59,23 @@ impl Pool {
         results.into_iter().flatten().collect()
     }
 
-    fn take(&self, wanted: usize) -> Helpers<'_> {
+    fn take(&self, wanted: usize) -> ExtraThreads<'_> {
         let mut count = 0;
         let _ = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
             count = wanted.min(free);
             Some(free - count)
         });
-        Helpers { pool: self, count }
+        ExtraThreads { pool: self, count }
     }
 }
 
 /// Threads taken from the pool; given back on drop.
-struct Helpers<'a> {
+struct ExtraThreads<'a> {
     pool: &'a Pool,
     count: usize,
 }
 
-impl Drop for Helpers<'_> {
+impl Drop for ExtraThreads<'_> {
     fn drop(&mut self) {
         self.pool.free.fetch_add(self.count, Ordering::Relaxed);
     }
