@@ -120,7 +120,7 @@ impl Database {
             let mut metadata = self.head.metadata.lock();
             for item in items {
                 if metadata.add(item) {
-                    batch.metadata(&item.family, item.kind as u8, &item.unit, &item.help);
+                    batch.metadata(&item.family, item.kind, &item.unit, &item.help);
                 }
                 if batch.len() >= LOG_BATCH_BYTES {
                     self.wal.append(&mut batch);

@@ -8,7 +8,7 @@ use crate::head::checkpoint::Loaded;
 use crate::head::shard::Shard;
 use crate::head::symbols::Released;
 use crate::io::Fs;
-use crate::model::{LabelSet, Lsn, MetricKind, MetricMetadata, SeriesSlot, ShardId};
+use crate::model::{LabelSet, Lsn, MetricMetadata, SeriesSlot, ShardId};
 use crate::wal::{self, BatchReader, LoggedSample, Record, RecordError, ReplayReport, TornTail, WalError};
 use std::path::Path;
 use std::sync::Arc;
@@ -147,7 +147,6 @@ fn deal(loaded: &Loaded, lsn: Lsn, batch: BatchReader<'_>, workers: &[crossbeam:
             Ok(Record::Samples(samples)) => samples.iter().for_each(|s| deal(s.shard, Step::Sample(s))),
             Ok(Record::Metadata { family, kind, unit, help }) => {
                 let (family, unit, help) = (family.into(), unit.into(), help.into());
-                let kind = MetricKind::from_number(kind);
                 loaded.head.metadata.lock().add(&MetricMetadata { family, kind, unit, help });
             }
             Ok(Record::Unknown { kind }) => {

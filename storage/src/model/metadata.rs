@@ -24,6 +24,11 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
+    /// The number on disk, which is remote write's.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The kind of a number; what is not known is [`Self::Unknown`].
     pub fn from_number(n: u8) -> Self {
         use MetricKind::*;

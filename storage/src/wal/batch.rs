@@ -5,8 +5,7 @@
 //! record: type 1 | flags 1 | shard 2 | length 4 | body
 //! ```
 
-use crate::model::Lsn;
-use crate::model::{SeriesSlot, ShardId, TimestampMs, varint};
+use crate::model::{Lsn, MetricKind, SeriesSlot, ShardId, TimestampMs, varint};
 
 /// Not text, so that a search for the next batch rarely stops at a label.
 const MAGIC: [u8; 4] = [0xd7, 0x43, 0x57, 0x42];
@@ -69,9 +68,9 @@ impl BatchBuilder {
     }
 
     /// Says what is known of a metric family.
-    pub fn metadata(&mut self, family: &str, kind: u8, unit: &str, help: &str) {
+    pub fn metadata(&mut self, family: &str, kind: MetricKind, unit: &str, help: &str) {
         let at = self.begin_record(METADATA, ShardId(0));
-        self.bytes.push(kind);
+        self.bytes.push(kind.number());
         for text in [family, unit, help] {
             varint::put_bytes(&mut self.bytes, text.as_bytes());
         }
@@ -257,8 +256,8 @@ pub enum Record<'a> {
     Metadata {
         /// The family's name.
         family: &'a str,
-        /// The type, as its sender numbered it.
-        kind: u8,
+        /// Its kind.
+        kind: MetricKind,
         /// The unit, may be empty.
         unit: &'a str,
         /// The description, may be empty.
@@ -382,6 +381,7 @@ fn metadata(body: &[u8]) -> Option<Record<'_>> {
     let (&kind, mut rest) = body.split_first()?;
     let mut text = || std::str::from_utf8(varint::take_bytes(&mut rest)?).ok();
     let (family, unit, help) = (text()?, text()?, text()?);
+    let kind = MetricKind::from_number(kind);
     rest.is_empty().then_some(Record::Metadata { family, kind, unit, help })
 }
 
@@ -402,7 +402,7 @@ mod tests {
         b.registration(ShardId(3), SeriesSlot(7), 1, b"\x0a");
         b.sample(ShardId(3), SeriesSlot(7), 1, TimestampMs(1000), 1.0);
         b.sample(ShardId(3), SeriesSlot(8), 0, TimestampMs(1000), -0.0);
-        b.metadata("up", 2, "", "x");
+        b.metadata("up", MetricKind::Gauge, "", "x");
         let bytes = batch(&mut b, 5, 4);
         let want = [
             &b"\xd7\x43\x57\x42\x01\0\0\0\x47\0\0\0"[..],
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn what_is_no_batch_is_told_apart() {
         let mut b = BatchBuilder::default();
-        b.metadata("up", 2, "", "");
+        b.metadata("up", MetricKind::Gauge, "", "");
         let good = batch(&mut b, 5, 4);
         let check = |change: &dyn Fn(&mut Vec<u8>), want: Found<'_>| {
             let mut bytes = good.clone();
@@ -504,7 +504,7 @@ mod tests {
     enum Step {
         Registration(u16, u32, u8, Vec<u8>),
         Sample(u16, u32, u8, i64, u64),
-        Metadata(String, u8),
+        Metadata(String, MetricKind),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -513,7 +513,7 @@ mod tests {
                 .prop_map(|(a, b, c, d)| Step::Registration(a, b, c, d)),
             (0u16..3, any::<u32>(), any::<u8>(), -1i64..2, any::<u64>())
                 .prop_map(|(a, b, c, d, e)| Step::Sample(a, b, c, d, e)),
-            ("\\PC{0,200}", any::<u8>()).prop_map(|(a, b)| Step::Metadata(a, b)),
+            ("\\PC{0,200}", any::<u8>()).prop_map(|(a, b)| Step::Metadata(a, MetricKind::from_number(b))),
         ]
     }
 

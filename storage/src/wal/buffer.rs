@@ -222,6 +222,7 @@ impl std::fmt::Debug for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MetricKind;
 
     fn reserve(buffer: &Arc<LogBuffer>, bytes: usize) -> Result<Reservation, WalError> {
         Reservation::new(buffer, bytes, Duration::ZERO)
@@ -229,7 +230,7 @@ mod tests {
 
     fn batch() -> BatchBuilder {
         let mut b = BatchBuilder::default();
-        b.metadata("up", 0, "", "");
+        b.metadata("up", MetricKind::Unknown, "", "");
         b
     }
 

@@ -112,6 +112,7 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MetricKind;
     use crate::wal::BatchBuilder;
     use crate::wal::segment::Header;
     use proptest::prelude::*;
@@ -119,7 +120,7 @@ mod tests {
     /// A batch with some text in it.
     fn batch(lsn: u64, synced: u64) -> Vec<u8> {
         let mut b = BatchBuilder::default();
-        b.metadata("family", 0, "", &"x".repeat(lsn as usize));
+        b.metadata("family", MetricKind::Unknown, "", &"x".repeat(lsn as usize));
         let mut bytes = b.finish(Lsn(lsn)).to_vec();
         batch::seal(&mut bytes, Lsn(synced));
         bytes

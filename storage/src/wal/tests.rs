@@ -1,6 +1,6 @@
 use super::*;
 use crate::io::{FaultKind, RealFs, SimFs};
-use crate::model::{SeriesSlot, ShardId, TimestampMs};
+use crate::model::{MetricKind, SeriesSlot, ShardId, TimestampMs};
 use std::collections::BTreeMap;
 
 /// What a batch appended by [`append`] says: its one sample's value.
@@ -99,7 +99,7 @@ fn it_works_on_a_real_disk() {
                 for _ in 0..50 {
                     let _room = wal.reserve(200).unwrap();
                     let mut batch = BatchBuilder::default();
-                    batch.metadata("up", 1, "", "concurrent");
+                    batch.metadata("up", MetricKind::Counter, "", "concurrent");
                     wal.ticket(wal.append(&mut batch)).wait().unwrap();
                 }
             });
@@ -111,7 +111,7 @@ fn it_works_on_a_real_disk() {
     drop(wal);
     let wal = open(201);
     let mut batch = BatchBuilder::default();
-    batch.metadata("up", 1, "", "");
+    batch.metadata("up", MetricKind::Counter, "", "");
     assert_eq!(wal.append(&mut batch), Lsn(201));
     wal.flush().unwrap();
     drop(wal);

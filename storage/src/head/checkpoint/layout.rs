@@ -266,7 +266,7 @@ impl<'a> SliceReader<'a> {
 
 pub(super) fn put_metadata(out: &mut Vec<u8>, item: &MetricMetadata) {
     varint::put_bytes(out, item.family.as_bytes());
-    out.push(item.kind as u8);
+    out.push(item.kind.number());
     varint::put_bytes(out, item.unit.as_bytes());
     varint::put_bytes(out, item.help.as_bytes());
 }
