@@ -312,7 +312,23 @@ impl HeadLog {
         if self.fs.exists(&new)? {
             self.fs.remove_file(&new)?;
         }
-        let file = self.fs.open(&new, OpenMode::CreateNew)?;
+        let file = self.write_new(&new, pages, partial).inspect_err(|_| {
+            // Half a copy would take the last room of a full disk from those who could free some.
+            self.fs.remove_file(&new).ok();
+        })?;
+        self.fs.rename(&new, &path)?;
+        self.fs.sync_dir(&self.dir)?;
+        writer.file = Some((segment, file, pages.len()));
+        Ok(())
+    }
+
+    fn write_new(
+        &self,
+        path: &Path,
+        pages: &[FullPage],
+        partial: Option<&[u8]>,
+    ) -> io::Result<Arc<dyn File>> {
+        let file = self.fs.open(path, OpenMode::CreateNew)?;
         for page in pages {
             file.write_all_at(&page.bytes, (page.page * PAGE_BYTES) as u64)?;
         }
@@ -320,10 +336,7 @@ impl HeadLog {
             file.write_all_at(partial, (pages.len() * PAGE_BYTES) as u64)?;
         }
         file.sync_data()?;
-        self.fs.rename(&new, &path)?;
-        self.fs.sync_dir(&self.dir)?;
-        writer.file = Some((segment, file, pages.len()));
-        Ok(())
+        Ok(file)
     }
 
     fn close_segment(&self, writer: &mut Writer, segment: u32) -> Result<(), HeadLogError> {

@@ -126,3 +126,21 @@ fn damage_is_named() {
         HeadLog::open(Arc::new(fs), Path::new("/d/head"), &kept, end, WINDOW).unwrap_err().to_string();
     assert!(error.contains("found 10"), "{error}");
 }
+
+#[test]
+fn a_full_disk_keeps_no_half_copy_and_the_log_goes_on_when_there_is_room() {
+    let fs = SimFs::new(1);
+    let log = open(&fs, &[], HeadPos::NONE);
+    let before = fs.used();
+    let tail = fill(&log, 20, 100_000);
+    fs.set_capacity(Some(before + 3 * PAGE_BYTES as u64));
+    assert!(log.write_out().is_err());
+    let held = fs.used();
+    assert!(log.write_out().is_err());
+    assert_eq!(fs.used(), held);
+    assert!(!fs.exists(&segment_path(&log.dir, 1).with_extension("new")).unwrap());
+    fs.set_capacity(None);
+    log.write_out().unwrap();
+    assert!(fs.used() > held);
+    assert_eq!(chain(&log, tail), (0..20).collect::<Vec<u8>>());
+}
