@@ -463,6 +463,11 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
                 let (path, found) = (path.into(), unknown.to_string());
                 return Err(ManifestError::UnknownEdit { path, offset: offset as u64, found });
             }
+            Ok((Ok(Edit { init: Some(init), .. }), ..)) if !init.is_valid() => {
+                let Init { spread, shards, window_ms, .. } = init;
+                let found = format!("spread {spread}, {shards} shards, windows of {window_ms} ms");
+                return Err(ManifestError::UnknownEdit { path: path.into(), offset: offset as u64, found });
+            }
             Ok((Ok(edit), sequence, len)) => {
                 fold(&mut state, &edit, sequence).map_err(corrupt)?;
                 offset += len;
@@ -488,13 +493,10 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
 fn fold(state: &mut Option<State>, edit: &Edit, sequence: u64) -> Result<(), Bad> {
     let bad = |expected: String, found: String| Err(Bad { expected, found });
     match (state.as_mut(), &edit.init) {
-        (None, Some(init)) if init.is_valid() => {
+        (None, Some(init)) => {
             let init = init.clone();
             *state =
                 Some(State { init, blocks: BTreeMap::new(), checkpoint: None, next_sequence: sequence + 1 });
-        }
-        (None, Some(init)) => {
-            return bad("an `init` that this version understands".into(), format!("{init:?}"));
         }
         (None, None) => return bad("an edit with `init`".into(), format!("edit {sequence}")),
         (Some(s), _) if s.next_sequence != sequence => {

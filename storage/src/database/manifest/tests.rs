@@ -239,7 +239,7 @@ fn a_spread_over_shards_is_refused() {
     state.init.spread = 2;
     write_anew(&fs, Path::new(DIR), &state).unwrap();
     let error = open(&fs).unwrap_err().to_string();
-    assert!(error.contains("`init` that this version understands"), "{error}");
+    assert!(error.contains("does not understand (spread 2, "), "{error}");
 }
 
 #[test]
