@@ -103,7 +103,12 @@ fn flatten(
 
 fn syntax_error(error: &serde_saphyr::Error) -> FileError {
     let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-    let text = error.without_snippet().to_string();
+    let error = error.without_snippet();
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+        let message = format!("{:?} is there twice: keep one of them", key.as_deref().unwrap_or_default());
+        return FileError::Syntax { line, column, message };
+    }
+    let text = error.to_string();
     let message = text.lines().next().unwrap_or_default();
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let message = message.strip_prefix(&format!("line {line} column {column}: ")).unwrap_or(message);
@@ -215,6 +220,8 @@ mod tests {
         refuse("- a\n- b\n", 1);
         refuse("just text\n", 1);
         refuse("a: 1\na: 2\n", 2);
+        let twice = read_text("a:\n  b: 1\na:\n  c: 2\n").expect_err("twice").to_string();
+        assert_eq!(twice, "3:1: \"a\" is there twice: keep one of them");
         refuse(&format!("{}x: 1", "a: {".repeat(20)), 1);
     }
 }

@@ -147,10 +147,15 @@ fn from_file(path: &Path, problems: &mut Vec<Problem>) -> Vec<Assigned> {
             return Vec::new();
         }
     };
-    let mut assigned = Vec::new();
+    let mut assigned: Vec<Assigned> = Vec::new();
     for key in keys {
         let origin = Origin::File(path.to_owned(), key.line, key.column);
         match read_key(key) {
+            // Nested and with dots: to YAML these are two keys.
+            Ok((setting, _)) if assigned.iter().any(|a| a.setting.name == setting.name) => {
+                let message = format!("{} is there twice: keep one of them", setting.name);
+                problems.push(Problem { place: origin.to_string(), message });
+            }
             Ok((setting, text)) => assigned.push(Assigned { setting, text, origin }),
             Err(message) => problems.push(Problem { place: origin.to_string(), message }),
         }
@@ -304,6 +309,10 @@ mod tests {
         check(
             "log: debug\n",
             &["FILE:1:1: there is no setting \"log\": it is a group of log.level, log.format"],
+        );
+        check(
+            "wal.sync: commit\nwal:\n  sync: interval\n",
+            &["FILE:3:3: wal.sync is there twice: keep one of them"],
         );
         check("listen:\n", &["FILE:1:1: listen needs one value, such as 127.0.0.1:9460"]);
     }
