@@ -26,6 +26,10 @@ const CUT_AFTER: DurationMs = DurationMs::mins(5);
 const FLUSH_PAUSE: Duration = Duration::from_secs(300);
 /// How often memory is counted, idle series are looked for, and checkpoints are considered.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Beyond so many times the budget new series are refused even while a cut is under way.
+const BRAKE_AT: u64 = 2;
+/// How often memory is looked at while a cut or a checkpoint is under way.
+const BRAKE_EVERY: Duration = Duration::from_secs(1);
 /// How often the head-chunk log's full pages are written.
 const WRITE_OUT_EVERY: Duration = Duration::from_millis(100);
 /// Failures in a row for each line about them: one line a minute.
@@ -119,6 +123,7 @@ impl Database {
     /// Starts the threads that maintain the directory.
     pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
         self.start_thread("maintain", DatabaseOptions::TICK, |database| database.maintain())?;
+        self.start_thread("memory", BRAKE_EVERY, |database| database.brake())?;
         let mut failures = 0_u32;
         self.start_thread("head-log", WRITE_OUT_EVERY, move |database| {
             let Err(error) = database.head.log.write_out() else {
@@ -238,7 +243,7 @@ impl Database {
     }
 
     /// New series are refused once a flush did not help, and admitted again when memory has been freed. Before a flush was
-    /// tried nothing is refused: many senders drop what they are told to send later.
+    /// tried nothing is refused (but see [`Self::brake`]): many senders drop what they are told to send later.
     fn refuse_or_admit(&self, m: &mut Maintenance, flushed: bool, now: Duration) {
         // Series whose samples are in blocks now leave before memory is judged.
         self.retire(m);
@@ -252,6 +257,22 @@ impl Database {
                 refusing,
                 budget = self.options.memory_budget,
                 "memory budget of the head: new series"
+            );
+        }
+    }
+
+    /// While a cut is under way nobody judges memory, and series may come faster than it frees room: beyond twice the budget new
+    /// ones are refused until it is done.
+    pub(super) fn brake(&self) {
+        let is_cutting = self.maintenance.try_lock().is_none();
+        let budget = self.options.memory_budget;
+        if !is_cutting || self.memory_bytes() / BRAKE_AT <= budget {
+            return;
+        }
+        if !self.refuse_new_series.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                budget,
+                "the head has twice its memory budget, and a cut is under way: new series are refused"
             );
         }
     }

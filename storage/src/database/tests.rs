@@ -279,6 +279,22 @@ fn full_memory_flushes_then_refuses_new_series() {
 }
 
 #[test]
+fn beyond_twice_the_budget_new_series_are_refused_while_a_cut_is_under_way() {
+    let fs = SimFs::new(1);
+    let db = Database::open(DatabaseOptions { memory_budget: 1, ..options(&fs) }).unwrap();
+    let written = |n| append(&db, &[(&labels("m", "1", n), &[(HOUR, 1.0)])]).unwrap().written;
+    db.brake();
+    assert_eq!(written(0), 1, "the next look at what is due decides");
+    let cutting = db.maintenance.lock();
+    db.brake();
+    assert_eq!((written(1), written(0)), (0, 1), "known series go on");
+    drop(cutting);
+    db.maintain();
+    db.maintain();
+    assert_eq!(db.stats().blocks, 1);
+}
+
+#[test]
 fn after_a_burst_of_series_memory_is_given_back() {
     let fs = SimFs::new(1);
     let db = open(&fs);
