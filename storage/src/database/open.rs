@@ -208,12 +208,13 @@ impl Garbage {
     }
 }
 
-/// Removes what the manifest does not name: the remains of cuts and checkpoints that were not committed.
+/// Removes what the manifest does not name: the remains of cuts and checkpoints that were not committed. Files of other names
+/// are somebody's copies, and not ours to remove.
 fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State, garbage: Garbage) -> Result<(), OpenError> {
     let blocks = dir.join(BLOCKS_DIR);
     for entry in fs.read_dir(&blocks).map_err(io_at(&blocks))? {
-        let named = BlockId::from_name(&entry.name).is_some_and(|id| state.blocks.contains_key(&id));
-        if !named && entry.is_dir {
+        let is_stray = |id: BlockId| !state.blocks.contains_key(&id);
+        if entry.is_dir && BlockId::from_name(&entry.name).is_some_and(is_stray) {
             let path = blocks.join(&entry.name);
             tracing::info!(path = %path.display(), "a block that was never committed goes");
             garbage.put_away(fs, dir, &path, true).map_err(io_at(&path))?;
@@ -223,7 +224,8 @@ fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State, garbage: Garbage) -> R
     let in_force = state.checkpoint.as_ref().map(|c| checkpoint::path_of(&checkpoints, c.number));
     for entry in fs.read_dir(&checkpoints).map_err(io_at(&checkpoints))? {
         let path = checkpoints.join(&entry.name);
-        if Some(&path) != in_force.as_ref() && !entry.is_dir {
+        let is_checkpoint = !entry.is_dir && entry.name.ends_with(".ckpt");
+        if is_checkpoint && Some(&path) != in_force.as_ref() {
             garbage.put_away(fs, dir, &path, false).map_err(io_at(&path))?;
         }
     }

@@ -246,6 +246,26 @@ fn directories_of_others_are_refused() {
 }
 
 #[test]
+fn a_start_removes_remains_of_its_own_and_no_copies_of_others() {
+    use crate::io::OpenMode;
+    use std::path::Path;
+    let fs = SimFs::new(1);
+    drop(open(&fs));
+    let own = ["blocks/00000000000000ff/index", "checkpoint/00000000000000ff.ckpt"];
+    let others =
+        ["blocks/0000000000000003.bak/index", "blocks/ff/index", "checkpoint/0000000000000003.ckpt.bak"];
+    for name in own.iter().chain(&others) {
+        let path = Path::new("/data").join(name);
+        fs.create_dir_all(path.parent().unwrap()).unwrap();
+        fs.open(&path, OpenMode::CreateNew).unwrap();
+    }
+    drop(open(&fs));
+    let is_there = |name: &&str| fs.exists(&Path::new("/data").join(name)).unwrap();
+    let left: Vec<_> = own.iter().chain(&others).filter(|n| is_there(n)).collect();
+    assert_eq!(left, others.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn labels_are_listed_from_head_and_blocks() {
     let db = open(&SimFs::new(1));
     append(&db, &[(&labels("a", "1", 0), &[(HOUR, 1.0)])]).unwrap();
