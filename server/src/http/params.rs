@@ -156,14 +156,23 @@ pub fn parse_time(text: &str) -> Result<TimestampMs, String> {
         let ms = ((seconds - whole) * 1000.0).round() as i64;
         return Ok(TimestampMs((whole as i64).saturating_mul(1000).saturating_add(ms)));
     }
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(TimestampMs(time.as_millisecond()));
+    if let Some(time) = parse_date(text) {
+        return Ok(time);
     }
     [TIME_MIN, TIME_MAX]
         .into_iter()
         .find(|(formatted, _)| *formatted == text)
         .map(|(_, time)| time)
         .ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
+}
+
+/// A date with time and offset. `jiff::Timestamp` would end a day before the year 9999 does, which clients send for "no end".
+fn parse_date(text: &str) -> Option<TimestampMs> {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let time = pieces.date().to_datetime(pieces.time()?);
+    let since_epoch = time.duration_since(jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    let offset = jiff::SignedDuration::from_secs(pieces.to_numeric_offset()?.seconds().into());
+    i64::try_from((since_epoch - offset).as_millis()).ok().map(TimestampMs)
 }
 
 /// A duration as float seconds or as `1h30m`.
@@ -207,6 +216,11 @@ mod tests {
         check("1e300", Some(i64::MAX));
         check("2015-07-01T20:10:51.781Z", Some(1_435_781_451_781));
         check("2015-07-01T22:10:51.781999999+02:00", Some(1_435_781_451_781));
+        check("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999));
+        check("9999-12-31T23:59:59-08:00", Some(253_402_329_599_000));
+        check("1969-12-31T23:59:59+01:00", Some(-3_601_000));
+        check("2015-07-01T20:10:51", None);
+        check("0000-01-01T00:00:00Z", Some(-62_167_219_200_000));
         check(TIME_MIN.0, Some(TIME_MIN.1.0));
         check(TIME_MAX.0, Some(TIME_MAX.1.0));
         check("", None);
