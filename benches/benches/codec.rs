@@ -7,7 +7,7 @@
 
 use cardinal_benches::{size, telecom};
 use cardinal_storage::codec::{
-    Append, EncoderHint, NoColumns, OpenChunk, Samples, TOKEN_BYTES_MAX, Times, decode, seal,
+    Append, EncoderHint, NothingShared, OpenChunk, Samples, TOKEN_BYTES_MAX, Times, decode, seal,
 };
 use cardinal_storage::model::TimestampMs;
 use criterion::measurement::WallTime;
@@ -77,7 +77,7 @@ fn bench_shape(group: &mut BenchmarkGroup<'_, WallTime>, shape: Shape) {
             let mut from = 0;
             for end in &ends {
                 samples.clear();
-                decode(black_box(&chunks[from..*end]), &NoColumns, &mut samples).expect("sealed above");
+                decode(black_box(&chunks[from..*end]), &NothingShared, &mut samples).expect("sealed above");
                 from = *end;
             }
             samples.len()

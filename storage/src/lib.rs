@@ -10,7 +10,7 @@
 
 pub mod block;
 pub mod codec;
-mod compact;
+pub mod compact;
 pub mod database;
 pub mod head;
 pub mod index;

@@ -178,8 +178,8 @@ impl Walk {
             weight[1] += 1;
             weight[2] += u64::from(chunk.len);
             let Some(bytes) = self.or_report(shard.chunk(&chunk)) else { continue };
-            match codec::header(bytes) {
-                Ok(header) => self.count(header, bytes.len() as u64),
+            match codec::header(bytes).and_then(|h| Ok((h, h.samples(shard)?))) {
+                Ok((header, samples)) => self.count(header, samples, bytes.len() as u64),
                 Err(e) => self.report(Corruption {
                     file: shard.block().chunks_path().to_owned(),
                     offset: shard.part().sections[CHUNKS].offset.saturating_add(chunk.offset),
@@ -191,13 +191,13 @@ impl Walk {
         weight
     }
 
-    fn count(&mut self, header: codec::ChunkHeader, bytes: u64) {
+    fn count(&mut self, header: codec::ChunkHeader, samples: u32, bytes: u64) {
         let (kind, encoding) = (header.kind, header.encoding);
         let key = (kind.number(), encoding.number());
         let new = ChunkStats { kind, encoding, chunks: 0, samples: 0, bytes: 0 };
         let stats = self.encodings.entry(key).or_insert(new);
         stats.chunks += 1;
-        stats.samples += u64::from(header.count);
+        stats.samples += u64::from(samples);
         stats.bytes += bytes;
     }
 

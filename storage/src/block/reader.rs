@@ -10,7 +10,7 @@ use super::section::{Extent, Section};
 use super::series::SeriesReader;
 use super::spec::BlockSpec;
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, INDEX_FILE, INDEX_MAGIC};
-use crate::codec::{ChunkError, TimeColumnId, TimeColumns};
+use crate::codec::{ChunkError, ChunkPlace, Shared, TimeColumnId};
 use crate::index::{Bitmap, LabelIndex, Matcher, NameId, ValueId, Values, select};
 use crate::io::Fs;
 use crate::model::{LabelSet, SeriesKey, ShardId};
@@ -124,13 +124,6 @@ impl Block {
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block").field("dir", &self.dir).field("spec", self.spec()).finish()
-    }
-}
-
-/// A column that is damaged is, to a chunk, not there.
-impl TimeColumns for Block {
-    fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError> {
-        self.time_column(id).map_err(|_| ChunkError::NoColumn(id))
     }
 }
 
@@ -260,6 +253,18 @@ impl<'a> BlockShard<'a> {
 
     fn chunk_area(&self) -> Section<'a> {
         Section::new(&self.block.chunks, self.part.sections[section::CHUNKS])
+    }
+}
+
+/// What is damaged is, to a chunk, not there: the page's error is told by whoever reads that chunk or column itself.
+impl Shared for BlockShard<'_> {
+    fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError> {
+        self.block.time_column(id).map_err(|_| ChunkError::NoColumn(id))
+    }
+
+    fn base(&self, place: ChunkPlace) -> Result<&[u8], ChunkError> {
+        let bytes = self.chunk_area().bytes(place.offset, u64::from(place.len));
+        bytes.map_err(|_| ChunkError::NoBase(place.offset))
     }
 }
 

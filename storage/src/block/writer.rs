@@ -122,6 +122,11 @@ impl BlockWriter {
         Ok(())
     }
 
+    /// Where the next chunk of the shard begun last will lie.
+    pub fn chunk_offset(&self) -> u64 {
+        self.chunks.position() - self.shard.as_ref().map_or(0, |s| s.chunks_offset)
+    }
+
     /// The id of an encoded time column; equal columns have one.
     pub fn time_column(&mut self, encoded: &[u8]) -> TimeColumnId {
         self.columns.intern(encoded)

@@ -1,8 +1,9 @@
 //! The chunk itself: its header, its checksum, and decoding by what the header says.
 
 use super::error::{ChunkError, take, take_u8, take_varint};
-use super::times::{self, TimeColumnId, TimeColumns};
-use super::{Samples, constant, decimal, open, rational, residual, xor};
+use super::shared::{ChunkPlace, Shared};
+use super::times::{self, TimeColumnId};
+use super::{Samples, constant, decimal, difference, multiple, open, rational, residual, runs, xor};
 use crate::model::varint;
 
 /// The most samples in a chunk.
@@ -40,6 +41,14 @@ pub enum Encoding {
     Rational,
     /// Decimals with a residual in units of the last place.
     Residual,
+    /// Runs of equal values; the values of the runs in an encoding of their own.
+    Runs,
+    /// Multiples of one double.
+    Multiple,
+    /// Decimal integers as differences to those of another chunk.
+    Difference,
+    /// The values of another chunk.
+    Same,
     /// A number that this version does not know.
     Unknown(u8),
 }
@@ -60,17 +69,31 @@ pub struct ChunkHeader {
     pub kind: ChunkKind,
     /// How.
     pub encoding: Encoding,
-    /// The number of samples, 1 to 65,535.
-    pub count: u32,
+    /// Whether it is in the short form of blocks.
+    pub form: ChunkForm,
     /// Where the times are.
     pub times: ChunkTimes,
     /// The bytes of the values.
     pub values_len: u32,
     /// The bytes of the header itself.
     pub header_len: u32,
+    /// The number of samples, 1 to 65,535; `None` where the time column has it.
+    count: Option<u32>,
+}
+
+/// The two forms of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkForm {
+    /// With length and checksum: it stands on its own in a log.
+    Whole,
+    /// Without: the block knows its length and has checksums per page.
+    Short,
 }
 
 const CRC_LEN: usize = 4;
+
+/// In the first byte: the chunk is in the short form, and the other bits are its encoding.
+const SHORT: u8 = 0x80;
 
 impl ChunkKind {
     /// The number on disk.
@@ -105,11 +128,15 @@ impl Encoding {
             Self::Xor => 4,
             Self::Rational => 5,
             Self::Residual => 6,
+            Self::Runs => 8,
+            Self::Multiple => 9,
+            Self::Difference => 10,
+            Self::Same => 11,
             Self::Unknown(n) => n,
         }
     }
 
-    fn from_number(n: u8) -> Self {
+    pub(super) fn from_number(n: u8) -> Self {
         match n {
             1 => Self::Open,
             2 => Self::Constant,
@@ -117,6 +144,10 @@ impl Encoding {
             4 => Self::Xor,
             5 => Self::Rational,
             6 => Self::Residual,
+            8 => Self::Runs,
+            9 => Self::Multiple,
+            10 => Self::Difference,
+            11 => Self::Same,
             n => Self::Unknown(n),
         }
     }
@@ -133,39 +164,85 @@ impl ChunkHeader {
 
     /// The bytes of the whole chunk, checksum included: the next one may follow there.
     pub fn chunk_len(&self) -> usize {
-        self.header_len as usize + self.times_len() + self.values_len as usize + CRC_LEN
+        let crc_len = if self.form == ChunkForm::Whole { CRC_LEN } else { 0 };
+        self.header_len as usize + self.times_len() + self.values_len as usize + crc_len
+    }
+
+    /// The number of samples, 1 to 65,535.
+    pub fn samples(&self, shared: &dyn Shared) -> Result<u32, ChunkError> {
+        match (self.count, self.times) {
+            (Some(count), _) => Ok(count),
+            (None, ChunkTimes::Column(id)) => times::column_count(shared.column(id)?).map(|n| n as u32),
+            (None, ChunkTimes::Inline(_)) => Err(IMPOSSIBLE_COUNT),
+        }
     }
 }
 
-/// Reads the header of the chunk at the front of `chunk`, where more may follow. Kinds and encodings of later versions are
-/// read too, so that their chunks can be stepped over. Only the header and the length are checked.
+const IMPOSSIBLE_COUNT: ChunkError = ChunkError::Malformed("a chunk has an impossible count");
+
+/// Reads the header of the chunk at the front of `chunk`, where more may follow if it is in the whole form. Kinds and
+/// encodings of later versions are read too, so that their chunks can be stepped over. Only the header and the length are
+/// checked.
 pub fn header(chunk: &[u8]) -> Result<ChunkHeader, ChunkError> {
-    let mut rest = chunk;
-    let kind = ChunkKind::from_number(take_u8(&mut rest)?);
-    let encoding = Encoding::from_number(take_u8(&mut rest)?);
-    let count = take_varint(&mut rest)?;
-    if !(1..=SAMPLES_MAX as u64).contains(&count) {
-        return Err(ChunkError::Malformed("a chunk has an impossible count"));
-    }
-    let too_long = |_| ChunkError::Malformed("a chunk has an impossible length");
-    let times = take_varint(&mut rest)?;
-    let times_number = u32::try_from(times >> 1).map_err(too_long)?;
-    let times = match times & 1 {
-        0 => ChunkTimes::Inline(times_number),
-        _ => ChunkTimes::Column(TimeColumnId(times_number)),
+    let header = match chunk.first() {
+        Some(first) if first & SHORT != 0 => short_header(chunk)?,
+        _ => whole_header(chunk)?,
     };
-    let values_len = u32::try_from(take_varint(&mut rest)?).map_err(too_long)?;
-    let header_len = (chunk.len() - rest.len()) as u32;
-    let header = ChunkHeader { kind, encoding, count: count as u32, times, values_len, header_len };
     if chunk.len() < header.chunk_len() {
         return Err(ChunkError::CutOff { expected: header.chunk_len() as u64, found: chunk.len() as u64 });
     }
     Ok(header)
 }
 
-/// [`header`], and the checksum over the whole chunk.
+fn whole_header(chunk: &[u8]) -> Result<ChunkHeader, ChunkError> {
+    let mut rest = chunk;
+    let kind = ChunkKind::from_number(take_u8(&mut rest)?);
+    let encoding = Encoding::from_number(take_u8(&mut rest)?);
+    let count = Some(take_count(&mut rest)?);
+    let times = take_times(&mut rest)?;
+    let values_len = u32::try_from(take_varint(&mut rest)?).map_err(|_| IMPOSSIBLE_LENGTH)?;
+    let header_len = (chunk.len() - rest.len()) as u32;
+    Ok(ChunkHeader { kind, encoding, form: ChunkForm::Whole, count, times, values_len, header_len })
+}
+
+fn short_header(chunk: &[u8]) -> Result<ChunkHeader, ChunkError> {
+    let mut rest = chunk;
+    let encoding = Encoding::from_number(take_u8(&mut rest)? & !SHORT);
+    let times = take_times(&mut rest)?;
+    let (count, times_len) = match times {
+        ChunkTimes::Inline(n) => (Some(take_count(&mut rest)?), n),
+        ChunkTimes::Column(_) => (None, 0),
+    };
+    let header_len = (chunk.len() - rest.len()) as u32;
+    let values_len = u32::try_from(rest.len()).ok().and_then(|n| n.checked_sub(times_len));
+    let values_len = values_len.ok_or(IMPOSSIBLE_LENGTH)?;
+    let kind = ChunkKind::Float;
+    Ok(ChunkHeader { kind, encoding, form: ChunkForm::Short, count, times, values_len, header_len })
+}
+
+const IMPOSSIBLE_LENGTH: ChunkError = ChunkError::Malformed("a chunk has an impossible length");
+
+fn take_count(rest: &mut &[u8]) -> Result<u32, ChunkError> {
+    let count = take_varint(rest)?;
+    if (1..=SAMPLES_MAX as u64).contains(&count) { Ok(count as u32) } else { Err(IMPOSSIBLE_COUNT) }
+}
+
+fn take_times(rest: &mut &[u8]) -> Result<ChunkTimes, ChunkError> {
+    let times = take_varint(rest)?;
+    let number = u32::try_from(times >> 1).map_err(|_| IMPOSSIBLE_LENGTH)?;
+    Ok(match times & 1 {
+        0 => ChunkTimes::Inline(number),
+        _ => ChunkTimes::Column(TimeColumnId(number)),
+    })
+}
+
+/// [`header`], and the checksum over the whole chunk. The short form has none and is refused: for it the pages of its
+/// block are checked.
 pub fn verify(chunk: &[u8]) -> Result<ChunkHeader, ChunkError> {
     let header = header(chunk)?;
+    if header.form == ChunkForm::Short {
+        return Err(ChunkError::Malformed("a chunk has no checksum: this form stands in blocks only"));
+    }
     let mut rest = chunk;
     let covered = take(&mut rest, header.chunk_len() - CRC_LEN)?;
     let expected = u32::from_le_bytes(super::error::take_array(&mut rest)?);
@@ -175,37 +252,76 @@ pub fn verify(chunk: &[u8]) -> Result<ChunkHeader, ChunkError> {
 
 /// Appends the samples of the chunk at the front of `chunk` to `out`. Times ascend strictly within the chunk. On error
 /// `out` is as before. The checksum is not looked at: [`verify`] does.
-pub fn decode(chunk: &[u8], columns: &dyn TimeColumns, out: &mut Samples) -> Result<(), ChunkError> {
+pub fn decode(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<(), ChunkError> {
     let before = out.len();
-    let result = decode_parts(chunk, columns, out);
+    let result = decode_parts(chunk, shared, out);
     if result.is_err() {
         out.truncate(before);
     }
     result
 }
 
-fn decode_parts(chunk: &[u8], columns: &dyn TimeColumns, out: &mut Samples) -> Result<(), ChunkError> {
+fn decode_parts(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<(), ChunkError> {
     let (header, inline, values) = parts(chunk)?;
-    let count = header.count as usize;
     if header.kind != ChunkKind::Float {
         return Err(unknown(&header));
     }
-    match header.encoding {
-        Encoding::Open if header.times == ChunkTimes::Inline(0) => {
-            return open::decode_values(values, count, out);
-        }
-        Encoding::Open => return Err(open::TIMES_OF_ITS_OWN),
-        Encoding::Constant => constant::decode(values, count, &mut out.v)?,
-        Encoding::Decimal => decimal::decode(values, count, &mut out.v)?,
-        Encoding::Xor => xor::decode(values, count, &mut out.v)?,
-        Encoding::Rational => rational::decode(values, count, &mut out.v)?,
-        Encoding::Residual => residual::decode(values, count, &mut out.v)?,
-        Encoding::Unknown(_) => return Err(unknown(&header)),
+    let count = header.samples(shared)? as usize;
+    if header.encoding == Encoding::Open {
+        return match header.times {
+            ChunkTimes::Inline(0) => open::decode_values(values, count, out),
+            _ => Err(open::TIMES_OF_ITS_OWN),
+        };
     }
+    decode_values(&header, values, count, shared, &mut out.v)?;
     match header.times {
         ChunkTimes::Inline(_) => times::decode_grid(inline, count, &mut out.t),
-        ChunkTimes::Column(id) => times::decode_column_of(columns.column(id)?, count, &mut out.t),
+        ChunkTimes::Column(id) => times::decode_column_of(shared.column(id)?, count, &mut out.t),
     }
+}
+
+/// Appends the `count` values of a chunk. On error `out` may have grown.
+fn decode_values(
+    header: &ChunkHeader,
+    values: &[u8],
+    count: usize,
+    shared: &dyn Shared,
+    out: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
+    match header.encoding {
+        Encoding::Runs => runs::decode(values, count, out),
+        Encoding::Difference => difference::decode(values, header.times, count, shared, out),
+        Encoding::Same => {
+            let base = shared.base(ChunkPlace::take_whole(values)?)?;
+            let (base, _, values) = parts(base)?;
+            // What is stored once is not itself stored elsewhere: the way ends here.
+            if base.encoding == Encoding::Same || base.samples(shared)? as usize != count {
+                return Err(ChunkError::Malformed(
+                    "a chunk has the values of one that it cannot be the same as",
+                ));
+            }
+            decode_values(&base, values, count, shared, out)
+        }
+        encoding => decode_plain(encoding, values, count, out).unwrap_or_else(|| Err(unknown(header))),
+    }
+}
+
+/// Appends the `count` values of an encoding that stands for itself; `None` for any other.
+pub(super) fn decode_plain(
+    encoding: Encoding,
+    values: &[u8],
+    count: usize,
+    out: &mut Vec<f64>,
+) -> Option<Result<(), ChunkError>> {
+    Some(match encoding {
+        Encoding::Constant => constant::decode(values, count, out),
+        Encoding::Decimal => decimal::decode(values, count, out),
+        Encoding::Xor => xor::decode(values, count, out),
+        Encoding::Rational => rational::decode(values, count, out),
+        Encoding::Residual => residual::decode(values, count, out),
+        Encoding::Multiple => multiple::decode(values, count, out),
+        _ => return None,
+    })
 }
 
 /// The header, the inline times and the values.
@@ -221,6 +337,27 @@ pub(super) fn parts(chunk: &[u8]) -> Result<(ChunkHeader, &[u8], &[u8]), ChunkEr
 /// The error for a kind or encoding that cannot be decoded.
 pub(super) fn unknown(header: &ChunkHeader) -> ChunkError {
     ChunkError::Unknown { kind: header.kind.number(), encoding: header.encoding.number() }
+}
+
+/// Appends a float chunk in the short form: header, `times`, values.
+pub(super) fn put_short(
+    encoding: Encoding,
+    count: usize,
+    times: PutTimes<'_>,
+    values: &[u8],
+    out: &mut Vec<u8>,
+) {
+    assert!((1..=SAMPLES_MAX).contains(&count), "a chunk has 1 to {SAMPLES_MAX} samples");
+    out.push(SHORT | encoding.number());
+    match times {
+        PutTimes::Inline(grid) => {
+            varint::put(out, (grid.len() as u64) << 1);
+            varint::put(out, count as u64);
+            out.extend_from_slice(grid);
+        }
+        PutTimes::Column(id) => varint::put(out, u64::from(id.0) << 1 | 1),
+    }
+    out.extend_from_slice(values);
 }
 
 /// Appends a float chunk: header, `times` (inline bytes or a column's number), values, checksum.
@@ -258,7 +395,7 @@ pub(super) enum PutTimes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::NoColumns;
+    use crate::codec::NothingShared;
     use proptest::prelude::*;
 
     fn chunk() -> Vec<u8> {
@@ -273,7 +410,7 @@ mod tests {
         assert_eq!(chunk[..chunk.len() - 4], [1, 2, 2, 6, 2, 0, 2, 4, 0, 10]);
         assert_eq!(chunk[chunk.len() - 4..], crc32c::crc32c(&chunk[..10]).to_le_bytes());
         let mut s = Samples::new();
-        decode(&chunk, &NoColumns, &mut s).unwrap();
+        decode(&chunk, &NothingShared, &mut s).unwrap();
         assert_eq!((s.t, s.v), (vec![1, 5], vec![5.0, 5.0]));
         let mut shared = vec![];
         put(Encoding::Constant, 300, PutTimes::Column(TimeColumnId(70)), &[0, 10], &mut shared);
@@ -289,8 +426,8 @@ mod tests {
         let h = header(&two).unwrap();
         assert_eq!((h.kind, h.encoding), (ChunkKind::Unknown(9), Encoding::Unknown(200)));
         let mut s = Samples::new();
-        assert_eq!(decode(&two, &NoColumns, &mut s), Err(ChunkError::Unknown { kind: 9, encoding: 200 }));
-        decode(&two[h.chunk_len()..], &NoColumns, &mut s).unwrap();
+        assert_eq!(decode(&two, &NothingShared, &mut s), Err(ChunkError::Unknown { kind: 9, encoding: 200 }));
+        decode(&two[h.chunk_len()..], &NothingShared, &mut s).unwrap();
         assert_eq!(s.len(), 2);
     }
 
@@ -320,7 +457,7 @@ mod tests {
             chunk.extend_from_slice(&body);
             let mut s = Samples::new();
             s.push(1, 1.0);
-            if decode(&chunk, &NoColumns, &mut s).is_err() {
+            if decode(&chunk, &NothingShared, &mut s).is_err() {
                 prop_assert_eq!(s.len(), 1);
             }
             prop_assert_eq!(s.t.len(), s.v.len());

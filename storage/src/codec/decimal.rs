@@ -1,7 +1,7 @@
 //! Encoding 3: values as integers over one power of ten, with exceptions for what is no such decimal.
 
 use super::error::{ChunkError, take_u8};
-use super::exceptions::{self, Columns};
+use super::exceptions::{self, Columns, Exceptions};
 use super::ints::{self, IntScratch, IntStream, Order, PIECE};
 
 /// The greatest exponent: beyond it a double's 17 digits leave nothing before the point.
@@ -56,8 +56,8 @@ pub(super) fn encode(values: &[f64], order: Option<Order>, out: &mut Vec<u8>) ->
     Some(ints::encode(&ints, order, &mut IntScratch::default(), out))
 }
 
-/// The exponent and the integers under it.
-fn split(values: &[f64]) -> Option<(u8, Columns<1>)> {
+/// The exponent and the integers under it. `None` when too many of the values are no decimals.
+pub(super) fn split(values: &[f64]) -> Option<(u8, Columns<1>)> {
     let with_exponent = |e| Columns::of(values, |v| to_int(v, e).map(|d| [d]));
     let mut exponent = probe(values)?;
     let mut columns = with_exponent(exponent);
@@ -95,30 +95,52 @@ pub(super) fn probe(values: &[f64]) -> Option<u8> {
 }
 
 /// Appends the `count` values of a section to `out`. On error `out` may have grown.
-pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let bytes = &mut section;
-    let (exponent, exceptions) = exceptions::take_shape(take_u8(bytes)?, bytes, count)?;
-    if exponent > EXPONENT_MAX {
-        return Err(ChunkError::Malformed("decimals have an impossible exponent"));
-    }
-    let ints = IntStream::take(bytes, count)?;
-    if !bytes.is_empty() {
-        return Err(ChunkError::Malformed("bytes follow the decimals"));
-    }
+pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let Decimals { exponent, exceptions, mut ints } = Decimals::take(section, count)?;
     let before = out.len();
-    extend(ints, count, exponent, out);
+    extend(count, exponent, out, |piece| ints.fill(piece));
     exceptions.apply(&mut out[before..]);
     Ok(())
 }
 
-/// Appends the numbers of a stream, divided.
-fn extend(mut ints: IntStream<'_>, count: usize, exponent: u8, out: &mut Vec<f64>) {
+/// A values section taken apart.
+pub(super) struct Decimals<'a> {
+    pub(super) exponent: u8,
+    exceptions: Exceptions<'a>,
+    pub(super) ints: IntStream<'a>,
+}
+
+impl<'a> Decimals<'a> {
+    /// Takes a section apart that has `count` values.
+    pub(super) fn take(mut section: &'a [u8], count: usize) -> Result<Self, ChunkError> {
+        let bytes = &mut section;
+        let (exponent, exceptions) = take_shape(bytes, count)?;
+        let ints = IntStream::take(bytes, count)?;
+        if !bytes.is_empty() {
+            return Err(ChunkError::Malformed("bytes follow the decimals"));
+        }
+        Ok(Self { exponent, exceptions, ints })
+    }
+}
+
+/// Takes the first byte of a section and the exceptions from `bytes`.
+pub(super) fn take_shape<'a>(bytes: &mut &'a [u8], count: usize) -> Result<(u8, Exceptions<'a>), ChunkError> {
+    let (exponent, exceptions) = exceptions::take_shape(take_u8(bytes)?, bytes, count)?;
+    if exponent > EXPONENT_MAX {
+        return Err(ChunkError::Malformed("decimals have an impossible exponent"));
+    }
+    Ok((exponent, exceptions))
+}
+
+/// Appends `count` integers, of which `fill` gives the next ones, divided.
+#[inline]
+pub(super) fn extend(count: usize, exponent: u8, out: &mut Vec<f64>, mut fill: impl FnMut(&mut [i64])) {
     let mut piece = [0; PIECE];
     let mut left = count;
     out.reserve(count);
     while left > 0 {
         let piece = &mut piece[..left.min(PIECE)];
-        ints.fill(piece);
+        fill(piece);
         match exponent {
             0 => out.extend(piece.iter().map(|&d| d as f64)),
             e => {

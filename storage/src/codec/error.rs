@@ -36,6 +36,9 @@ pub enum ChunkError {
     /// The chunk names a time column that is not there.
     #[error("chunk names time column {}, which is not there", .0.0)]
     NoColumn(TimeColumnId),
+    /// The chunk rests on another one, which cannot be read.
+    #[error("chunk rests on the one at {0} among the shard's chunks, which cannot be read")]
+    NoBase(u64),
     /// The chunk and its time column differ in length.
     #[error("chunk has {expected} samples, its time column {found}")]
     ColumnCount {

@@ -26,10 +26,16 @@ impl<const N: usize> Columns<N> {
         let mut exceptions = Vec::new();
         // Exceptions at the front stand where the first integers do.
         let mut last = values.iter().find_map(|&v| split(v)).unwrap_or([0; N]);
+        // Values often repeat, and some ways to split them are slow.
+        let mut before: Option<(u64, bool)> = None;
         for (i, &v) in values.iter().enumerate() {
-            match split(v) {
-                Some(ints) => last = ints,
-                None => exceptions.push(i as u32),
+            let fits = match before {
+                Some((bits, fits)) if bits == v.to_bits() => fits,
+                _ => split(v).map(|ints| last = ints).is_some(),
+            };
+            before = Some((v.to_bits(), fits));
+            if !fits {
+                exceptions.push(i as u32);
             }
             for (column, d) in columns.iter_mut().zip(last) {
                 column.push(d);

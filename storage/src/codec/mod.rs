@@ -6,6 +6,7 @@
 //!                └──► to_chunk (as it is) ──► from_chunk
 //! ```
 //!
+//! Chunks of a block share time columns and may rest on one another ([`Shared`]); all others stand on their own.
 //! Decoding gives plain columns and is safe on arbitrary bytes: no panic, and never more memory than 65,535 samples take.
 //! Every round trip is exact to the bit.
 
@@ -14,20 +15,28 @@ mod bits;
 mod chunk;
 mod constant;
 mod decimal;
+mod difference;
 mod error;
 mod exceptions;
 mod ints;
+mod multiple;
 mod open;
 mod rational;
 mod residual;
+mod runs;
 mod sample_columns;
 mod seal;
+mod shared;
 mod times;
 mod xor;
 
-pub use chunk::{ChunkHeader, ChunkKind, ChunkTimes, Encoding, SAMPLES_MAX, decode, header, verify};
+pub use chunk::{
+    ChunkForm, ChunkHeader, ChunkKind, ChunkTimes, Encoding, SAMPLES_MAX, decode, header, verify,
+};
+pub use difference::Integers;
 pub use error::ChunkError;
 pub use open::{Append, OpenChunk, TOKEN_BYTES_MAX};
 pub use sample_columns::{Samples, merge};
-pub use seal::{EncoderHint, Times, seal};
-pub use times::{NoColumns, TimeColumnId, TimeColumns, decode_column, encode_column};
+pub use seal::{EncoderHint, Times, seal, seal_bucket, seal_same, seal_short};
+pub use shared::{ChunkPlace, NothingShared, Shared};
+pub use times::{TimeColumnId, decode_column, encode_column};

@@ -1,11 +1,13 @@
 //! Sealing: a run of samples becomes a chunk in the encoding that costs least.
 
-use super::chunk::{self, Encoding, PutTimes};
+use super::chunk::{self, ChunkForm, Encoding, PutTimes};
+use super::difference::Integers;
 use super::ints::Order;
 use super::rational::{self, Scale};
 use super::residual::{self, Basis};
+use super::shared::ChunkPlace;
 use super::times::{self, TimeColumnId};
-use super::{constant, decimal, xor};
+use super::{constant, decimal, multiple, runs, xor};
 
 /// Where a sealed chunk's times go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Decimal(Order),
+    Multiple,
     Rational(Scale),
     Residual(Basis),
     Xor,
@@ -78,6 +81,7 @@ impl Mode {
             Self::Decimal(order) => {
                 decimal::encode(v, Some(order), out)?;
             }
+            Self::Multiple => multiple::encode(v, multiple::quantum(v)?, out),
             Self::Rational(scale) => rational::encode(v, scale, out),
             Self::Residual(basis) => residual::encode(v, basis, out),
             Self::Xor => xor::encode(v, out),
@@ -88,6 +92,7 @@ impl Mode {
     fn encoding(self) -> Encoding {
         match self {
             Self::Decimal(_) => Encoding::Decimal,
+            Self::Multiple => Encoding::Multiple,
             Self::Rational(_) => Encoding::Rational,
             Self::Residual(_) => Encoding::Residual,
             Self::Xor => Encoding::Xor,
@@ -95,17 +100,87 @@ impl Mode {
     }
 }
 
-/// Appends the samples as a chunk: 1 to 65,535 of them, `(times, values)`, times strictly ascending.
+/// Appends the samples as a chunk: 1 to 65,535 of them, `(times, values)`, times strictly ascending. It is in the whole form:
+/// with its times inline it stands on its own.
 ///
 /// # Panics
 /// When the columns differ in length, are empty or too long.
 pub fn seal(samples: (&[i64], &[f64]), times: Times, hint: &mut EncoderHint, out: &mut Vec<u8>) {
-    let (t, v) = samples;
+    let mut values = Vec::with_capacity(samples.1.len() * 2 + 16);
+    check(samples);
+    let encoding = encode_values(samples.1, hint, &mut values);
+    put(ChunkForm::Whole, encoding, samples, times, &values, out);
+}
+
+/// As [`seal`], in the short form of blocks.
+///
+/// # Panics
+/// As [`seal`].
+pub fn seal_short(samples: (&[i64], &[f64]), times: Times, hint: &mut EncoderHint, out: &mut Vec<u8>) {
+    let mut values = Vec::with_capacity(samples.1.len() * 2 + 16);
+    check(samples);
+    let encoding = encode_values(samples.1, hint, &mut values);
+    put(ChunkForm::Short, encoding, samples, times, &values, out);
+}
+
+/// As [`seal_short`], for a histogram's bucket: as differences to `base`, the next lower bucket's chunk with the same times,
+/// where that is shorter. Returns what the next higher bucket may be told as differences to; `None` for values that
+/// are all alike or no decimals.
+///
+/// # Panics
+/// As [`seal`].
+pub fn seal_bucket(
+    samples: (&[i64], &[f64]),
+    times: Times,
+    base: Option<(&Integers, ChunkPlace)>,
+    hint: &mut EncoderHint,
+    out: &mut Vec<u8>,
+) -> Option<Integers> {
+    check(samples);
+    let v = samples.1;
+    let found = if all_alike(v) { None } else { Integers::of(v) };
+    let Some((mut integers, exceptions)) = found else {
+        seal_short(samples, times, hint, out);
+        return None;
+    };
+    let (mut plain, mut on_base) = (Vec::new(), Vec::new());
+    integers.encode(v, &exceptions, &mut plain);
+    let told = base.is_some_and(|base| integers.encode_on(v, &exceptions, base, &mut on_base));
+    if told && on_base.len() < plain.len() {
+        put(ChunkForm::Short, Encoding::Difference, samples, times, &on_base, out);
+    } else {
+        integers.alone();
+        put(ChunkForm::Short, Encoding::Decimal, samples, times, &plain, out);
+    }
+    Some(integers)
+}
+
+/// As [`seal_short`], for samples with the values of the chunk at `place`, which is of another encoding than
+/// [`Encoding::Same`] itself.
+///
+/// # Panics
+/// As [`seal`].
+pub fn seal_same(samples: (&[i64], &[f64]), times: Times, place: ChunkPlace, out: &mut Vec<u8>) {
+    check(samples);
+    let mut values = Vec::new();
+    place.put(&mut values);
+    put(ChunkForm::Short, Encoding::Same, samples, times, &values, out);
+}
+
+fn check((t, v): (&[i64], &[f64])) {
     assert_eq!(t.len(), v.len(), "a sample has a time and a value");
     assert!(!t.is_empty(), "a chunk has samples");
     debug_assert!(t.is_sorted_by(|a, b| a < b), "times ascend strictly");
-    let mut values = Vec::with_capacity(v.len() * 2 + 16);
-    let encoding = encode_values(v, hint, &mut values);
+}
+
+fn put(
+    form: ChunkForm,
+    encoding: Encoding,
+    (t, v): (&[i64], &[f64]),
+    times: Times,
+    values: &[u8],
+    out: &mut Vec<u8>,
+) {
     let mut grid = Vec::new();
     let times = match times {
         Times::Column(id) => PutTimes::Column(id),
@@ -114,15 +189,40 @@ pub fn seal(samples: (&[i64], &[f64]), times: Times, hint: &mut EncoderHint, out
             PutTimes::Inline(&grid)
         }
     };
-    chunk::put(encoding, v.len(), times, &values, out);
+    match form {
+        ChunkForm::Whole => chunk::put(encoding, v.len(), times, values, out),
+        ChunkForm::Short => chunk::put_short(encoding, v.len(), times, values, out),
+    }
+}
+
+fn all_alike(v: &[f64]) -> bool {
+    v.iter().all(|x| x.to_bits() == v[0].to_bits())
 }
 
 /// Chooses and encodes.
 fn encode_values(v: &[f64], hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
-    if v.iter().all(|x| x.to_bits() == v[0].to_bits()) {
+    if all_alike(v) {
         constant::encode(v[0], out);
         return Encoding::Constant;
     }
+    let Some(heads) = runs::heads(v) else { return encode_each(v, hint, out) };
+    let mut inner = Vec::new();
+    let inner_encoding = encode_each(&heads, hint, &mut inner);
+    let mut in_runs = Vec::new();
+    runs::encode(v, heads.len(), inner_encoding, &inner, &mut in_runs);
+    // Differences of zero are cheap for decimals as well; for all others runs are shorter without a try.
+    if matches!(inner_encoding, Encoding::Decimal | Encoding::Multiple) {
+        let encoding = encode_each(v, &mut EncoderHint::default(), out);
+        if out.len() <= in_runs.len() {
+            return encoding;
+        }
+    }
+    *out = in_runs;
+    Encoding::Runs
+}
+
+/// Chooses and encodes value by value.
+fn encode_each(v: &[f64], hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
     if let Some(found) = hint.take(v) {
         if found.mode.encode(v, out).is_some() && found.still_serves(out.len(), v.len()) {
             return found.mode.encoding();
@@ -137,11 +237,15 @@ fn encode_values(v: &[f64], hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encodi
 /// Encodes in the shortest mode, into `out`, which is empty.
 fn search(v: &[f64], out: &mut Vec<u8>) -> Mode {
     let decimal = decimal::encode(v, None, out).map(Mode::Decimal);
+    let mut other = Vec::new();
+    if Mode::Multiple.encode(v, &mut other).is_some() && (decimal.is_none() || other.len() < out.len()) {
+        *out = other;
+        return Mode::Multiple;
+    }
     if let Some(decimal) = decimal.filter(|_| out.len() < v.len() * DECIMAL_BYTES_GOOD) {
         return decimal;
     }
     let mut best = decimal;
-    let mut other = Vec::new();
     for mode in modes_of_many_digits(v) {
         other.clear();
         if mode.encode(v, &mut other).is_some() && (best.is_none() || other.len() < out.len()) {
@@ -172,7 +276,7 @@ pub(super) mod tests {
     use super::*;
     use crate::codec::ChunkError;
     use crate::codec::times::tests::times;
-    use crate::codec::{NoColumns, Samples, TimeColumns, decode, encode_column, verify};
+    use crate::codec::{NothingShared, Samples, Shared, decode, encode_column, verify};
     use crate::model::STALE_NAN_BITS;
     use proptest::prelude::*;
 
@@ -228,9 +332,13 @@ pub(super) mod tests {
     /// One column, number 0.
     struct OneColumn(Vec<u8>);
 
-    impl TimeColumns for OneColumn {
+    impl Shared for OneColumn {
         fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError> {
             if id.0 == 0 { Ok(&self.0) } else { Err(ChunkError::NoColumn(id)) }
+        }
+
+        fn base(&self, place: ChunkPlace) -> Result<&[u8], ChunkError> {
+            Err(ChunkError::NoBase(place.offset))
         }
     }
 
@@ -240,7 +348,7 @@ pub(super) mod tests {
         seal((t, v), Times::Column(TimeColumnId(0)), hint, &mut shared);
         encode_column(t, &mut column);
         let mut out = Samples::new();
-        decode(&inline, &NoColumns, &mut out).unwrap();
+        decode(&inline, &NothingShared, &mut out).unwrap();
         decode(&shared, &OneColumn(column), &mut out).unwrap();
         let want = t.iter().zip(v).map(|(&t, v)| (t, v.to_bits()));
         assert!(out.t.iter().zip(&out.v).map(|(&t, v)| (t, v.to_bits())).eq(want.clone().chain(want)));
@@ -269,7 +377,10 @@ pub(super) mod tests {
         check(|i| 100.0 * f64::from(i) / f64::from(i * i % 50 + 3), Encoding::Rational);
         check(|i| (0..i).map(|k| f64::from(k * k % 97) / 1000.0).sum(), Encoding::Residual);
         check(|i| 1.0 + f64::from(i).sin() / 3.0, Encoding::Residual);
-        check(|i| f64::from((f64::from(i * i) / 3.0) as f32), Encoding::Xor);
+        check(|i| f64::from((f64::from(i * i) / 3.0) as f32), Encoding::Multiple);
+        check(|i| 4096.0 * f64::from(i * i * 7919 % 61), Encoding::Multiple);
+        check(|i| f64::from(i / 7) / f64::from(i / 7 + 3), Encoding::Runs);
+        check(|i| (f64::from(i / 2) * 1.7).sin(), Encoding::Xor);
     }
 
     #[test]

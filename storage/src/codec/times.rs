@@ -11,22 +11,6 @@ use crate::model::varint::{self, zigzag};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeColumnId(pub u32);
 
-/// Where a chunk's time column is found.
-pub trait TimeColumns {
-    /// The encoded bytes of a column, as [`encode_column`] wrote them.
-    fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError>;
-}
-
-/// For chunks whose times are inline: there are no columns.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoColumns;
-
-impl TimeColumns for NoColumns {
-    fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError> {
-        Err(ChunkError::NoColumn(id))
-    }
-}
-
 /// Appends a time column: 1 to 65,535 times in strictly ascending order. Equal times give equal bytes.
 pub fn encode_column(times: &[i64], out: &mut Vec<u8>) {
     assert!((1..=SAMPLES_MAX).contains(&times.len()), "a time column has 1 to {SAMPLES_MAX} times");
@@ -36,10 +20,18 @@ pub fn encode_column(times: &[i64], out: &mut Vec<u8>) {
 
 /// Appends the times of a column to `out`, strictly ascending. On error `out` is as before.
 pub fn decode_column(mut column: &[u8], out: &mut Vec<i64>) -> Result<(), ChunkError> {
-    let count = take_varint(&mut column)?;
-    let count = usize::try_from(count).ok().filter(|n| (1..=SAMPLES_MAX).contains(n));
-    let count = count.ok_or(ChunkError::Malformed("a time column has an impossible count"))?;
+    let count = take_count(&mut column)?;
     decode_grid(column, count, out)
+}
+
+/// How many times a column has, 1 to 65,535.
+pub(super) fn column_count(column: &[u8]) -> Result<usize, ChunkError> {
+    take_count(&mut &*column)
+}
+
+fn take_count(column: &mut &[u8]) -> Result<usize, ChunkError> {
+    let count = usize::try_from(take_varint(column)?).ok().filter(|n| (1..=SAMPLES_MAX).contains(n));
+    count.ok_or(ChunkError::Malformed("a time column has an impossible count"))
 }
 
 /// [`decode_column`] of a column that must have `count` times.
@@ -254,7 +246,6 @@ pub(super) mod tests {
             decode_column_of(&encoded(&[1, 2]), 3, &mut vec![]),
             Err(ChunkError::ColumnCount { expected: 3, found: 2 })
         );
-        assert_eq!(NoColumns.column(TimeColumnId(3)), Err(ChunkError::NoColumn(TimeColumnId(3))));
     }
 
     /// Times of all manners: regular, jittered, with gaps, arbitrary up to the limits.

@@ -7,28 +7,38 @@
 //!    finish() ──► BlockMeta
 //! ```
 //!
-//! How samples are divided into chunks, which chunks share times and in what encoding each is kept is decided here alone, so
-//! that a block does not tell by which way it was made. Samples must lie in the block's window; callers split by window.
+//! How samples are divided into chunks, which chunks share times or values and in what encoding each is kept is decided here
+//! alone, so that a block does not tell by which way it was made. Samples must lie in the block's window; callers split by
+//! window.
 
 use crate::block::{BlockMeta, BlockWriter, ChunkEntry, WriteBlockError};
-use crate::codec::{self, EncoderHint, Samples, Times};
+use crate::codec::{self, ChunkPlace, EncoderHint, Integers, Samples, Times};
 use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
+use std::collections::HashMap;
 use std::ops::Range;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Samples of a chunk at most: a reader of a short range decodes whole chunks.
 const CHUNK_SAMPLES_MAX: usize = 4096;
 /// A chunk of fewer samples keeps its own times: a shared column's entry would cost more.
 const COLUMN_SAMPLES_MIN: usize = 4;
+/// Shorter chunks are not worth a reference to another one.
+const SAME_BYTES_MIN: usize = 12;
+/// How many columns of values are remembered for others to be the same as.
+const KNOWN_MAX: usize = 100_000;
 
 /// Encodes the series of one block in block order. After an error it is of no more use, as the block is.
 ///
-/// Memory: the block writer's, and the chunks of one series.
-pub(crate) struct Chunker {
+/// Memory: the block writer's, the chunks of one series, and 40 bytes for each distinct column of values of one account.
+pub struct Chunker {
     writer: BlockWriter,
-    hint: EncoderHint,
     column: Vec<u8>,
     chunks: Vec<u8>,
     spans: Vec<Span>,
+    /// The next lower bucket's chunks, and whose they are.
+    lower: Option<SeriesKey>,
+    lower_chunks: Vec<Option<Bucket>>,
+    known: Known,
 }
 
 /// A chunk of the series being pushed: its samples and its bytes.
@@ -37,26 +47,45 @@ struct Span {
     bytes: Range<usize>,
 }
 
+/// A chunk of a histogram's bucket, to which those of the next higher one may be told as differences.
+struct Bucket {
+    integers: Integers,
+    place: ChunkPlace,
+    times: Times,
+}
+
+/// Columns of values that were written for the account, by their hashes.
+#[derive(Default)]
+struct Known {
+    account: u64,
+    places: HashMap<u128, ChunkPlace>,
+}
+
 impl Chunker {
     /// Encodes into `writer`, to which nothing has been written.
-    pub(crate) fn new(writer: BlockWriter) -> Self {
+    pub fn new(writer: BlockWriter) -> Self {
         Self {
             writer,
-            hint: EncoderHint::default(),
             column: Vec::new(),
             chunks: Vec::new(),
             spans: Vec::new(),
+            lower: None,
+            lower_chunks: Vec::new(),
+            known: Known::default(),
         }
     }
 
     /// Begins a shard. Those without series may be left out.
-    pub(crate) fn begin_shard(&mut self, shard: ShardId) -> Result<(), WriteBlockError> {
+    pub fn begin_shard(&mut self, shard: ShardId) -> Result<(), WriteBlockError> {
+        // Chunks refer to others of their shard only.
+        self.lower = None;
+        self.known.places.clear();
         self.writer.begin_shard(shard)
     }
 
     /// Adds the next series of the shard with all its samples of the block, strictly ascending. A series without samples
     /// is left out.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         labels: &LabelSet,
         key: SeriesKey,
@@ -65,10 +94,10 @@ impl Chunker {
         if samples.is_empty() {
             return Ok(());
         }
-        self.chunks.clear();
-        self.spans.clear();
+        self.begin_series(key);
+        let mut hint = EncoderHint::default();
         for from in (0..samples.len()).step_by(CHUNK_SAMPLES_MAX) {
-            self.seal(samples, from..samples.len().min(from + CHUNK_SAMPLES_MAX));
+            self.seal(key, samples, from..samples.len().min(from + CHUNK_SAMPLES_MAX), &mut hint);
         }
         let entry = |span: &Span| ChunkEntry {
             first: TimestampMs(samples.t[span.samples.start]),
@@ -81,22 +110,207 @@ impl Chunker {
     }
 
     /// Writes what is left; all is synced then. To publish the block is for the caller.
-    pub(crate) fn finish(self) -> Result<BlockMeta, WriteBlockError> {
+    pub fn finish(self) -> Result<BlockMeta, WriteBlockError> {
         self.writer.finish()
     }
 
+    fn begin_series(&mut self, key: SeriesKey) {
+        self.chunks.clear();
+        self.spans.clear();
+        let of_family = |lower: SeriesKey| SeriesKey { le: key.le, ..lower } == key && lower.le < key.le;
+        if key.le == 0 || !self.lower.is_some_and(of_family) {
+            self.lower_chunks.clear();
+        }
+        self.lower = Some(key);
+        if self.known.account != key.account || self.known.places.len() >= KNOWN_MAX {
+            self.known.account = key.account;
+            self.known.places.clear();
+        }
+    }
+
     /// Encodes one chunk of the series.
-    fn seal(&mut self, samples: &Samples, which: Range<usize>) {
-        let (t, v) = (&samples.t[which.clone()], &samples.v[which.clone()]);
-        let times = if t.len() < COLUMN_SAMPLES_MIN {
-            Times::Inline
+    fn seal(&mut self, key: SeriesKey, samples: &Samples, which: Range<usize>, hint: &mut EncoderHint) {
+        let samples = (&samples.t[which.clone()], &samples.v[which.clone()]);
+        let times = self.times(samples.0);
+        let (start, number) = (self.chunks.len(), self.spans.len());
+        let hash = hash_of(samples.1);
+        if let Some(&place) = self.known.places.get(&hash) {
+            codec::seal_same(samples, times, place, &mut self.chunks);
         } else {
-            self.column.clear();
-            codec::encode_column(t, &mut self.column);
-            Times::Column(self.writer.time_column(&self.column))
-        };
-        let start = self.chunks.len();
-        codec::seal((t, v), times, &mut self.hint, &mut self.chunks);
+            let bucket = key.le != 0 && times != Times::Inline;
+            let integers = if bucket {
+                self.seal_bucket(samples, times, number, hint)
+            } else {
+                codec::seal_short(samples, times, hint, &mut self.chunks);
+                None
+            };
+            let len = self.chunks.len() - start;
+            let place = ChunkPlace { offset: self.writer.chunk_offset() + start as u64, len: len as u32 };
+            if len >= SAME_BYTES_MIN {
+                self.known.places.insert(hash, place);
+            }
+            if let Some(integers) = integers {
+                self.lower_chunks.resize_with(self.lower_chunks.len().max(number + 1), || None);
+                self.lower_chunks[number] = Some(Bucket { integers, place, times });
+            }
+        }
         self.spans.push(Span { samples: which, bytes: start..self.chunks.len() });
+    }
+
+    /// Encodes a chunk of a histogram's bucket; returns its integers, if it has some.
+    fn seal_bucket(
+        &mut self,
+        samples: (&[i64], &[f64]),
+        times: Times,
+        number: usize,
+        hint: &mut EncoderHint,
+    ) -> Option<Integers> {
+        let lower = self.lower_chunks.get(number).and_then(Option::as_ref).filter(|b| b.times == times);
+        let base = lower.map(|b| (&b.integers, b.place));
+        codec::seal_bucket(samples, times, base, hint, &mut self.chunks)
+    }
+
+    fn times(&mut self, t: &[i64]) -> Times {
+        if t.len() < COLUMN_SAMPLES_MIN {
+            return Times::Inline;
+        }
+        self.column.clear();
+        codec::encode_column(t, &mut self.column);
+        Times::Column(self.writer.time_column(&self.column))
+    }
+}
+
+/// The hash of the bits of values and of their number: equal for equal columns, and at 128 bits for no others.
+fn hash_of(values: &[f64]) -> u128 {
+    let mut hash = Xxh3::new();
+    let mut piece = [0; 2048];
+    for values in values.chunks(piece.len() / 8) {
+        for (bytes, v) in piece.chunks_exact_mut(8).zip(values) {
+            bytes.copy_from_slice(&v.to_bits().to_le_bytes());
+        }
+        hash.update(&piece[..values.len() * 8]);
+    }
+    hash.digest128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{Block, BlockSpec, Tier};
+    use crate::codec::Encoding;
+    use crate::io::{Fs, SimFs};
+    use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, Window, stale_nan};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const SEED: HashSeed = HashSeed(3);
+    const SHARD: ShardId = ShardId(0);
+
+    fn labels(pairs: &[(&str, &str)]) -> LabelSet {
+        LabelSet::from_pairs(pairs.iter().copied().chain([("account", "1")])).unwrap()
+    }
+
+    fn samples(v: impl Iterator<Item = f64>) -> Samples {
+        let v: Vec<f64> = v.collect();
+        Samples { t: (1..=v.len() as i64).map(|i| i * 15_000).collect(), v }
+    }
+
+    /// Writes the series as a block of a day; gives it back open.
+    fn block_of(mut series: Vec<(LabelSet, Samples)>) -> Block {
+        let fs: Arc<dyn Fs> = Arc::new(SimFs::new(1));
+        let spec = BlockSpec {
+            id: BlockId(1),
+            window: Window { start: TimestampMs(0), len: DurationMs::hours(24) },
+            tier: Tier::Raw,
+            level: 1,
+            sources: vec![],
+            seed: SEED,
+            account_label: "account".into(),
+            shards: ShardCount::new(1).unwrap(),
+            lsns: None,
+        };
+        let dir = Path::new("block");
+        let mut chunker = Chunker::new(BlockWriter::create(fs.clone(), dir, spec).unwrap());
+        chunker.begin_shard(SHARD).unwrap();
+        series.sort_by_key(|(labels, _)| labels.key("account", SEED));
+        for (labels, samples) in &series {
+            chunker.push(labels, labels.key("account", SEED), samples).unwrap();
+        }
+        let meta = chunker.finish().unwrap();
+        Block::open(&*fs, dir, meta.index_bytes, meta.chunks_bytes).unwrap()
+    }
+
+    /// Writes the series, compares each with what comes back, and gives the encodings of its chunks.
+    fn check(series: Vec<(LabelSet, Samples)>) -> Vec<(String, Vec<Encoding>)> {
+        let block = block_of(series.clone());
+        let shard = block.shard(SHARD).unwrap();
+        let mut reader = shard.reader();
+        let mut out = vec![];
+        for ordinal in 0..shard.series_count() {
+            let (labels, mut found, mut encodings) =
+                (reader.labels(ordinal).unwrap(), Samples::new(), vec![]);
+            for chunk in reader.chunks(ordinal).unwrap() {
+                let (_, bytes) = chunk.unwrap();
+                encodings.push(codec::header(bytes).unwrap().encoding);
+                codec::decode(bytes, &shard, &mut found).unwrap();
+            }
+            let wanted = &series.iter().find(|(l, _)| *l == labels).unwrap().1;
+            let bits = |s: &Samples| s.v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!((&found.t, bits(&found)), (&wanted.t, bits(wanted)), "{labels}");
+            out.push((labels.to_string(), encodings));
+        }
+        assert_eq!(out.len(), series.iter().filter(|(_, s)| !s.is_empty()).count());
+        out
+    }
+
+    fn bucket(le: &str, n: usize, per_tick: impl Fn(u64) -> u64) -> (LabelSet, Samples) {
+        let mut sum = 0;
+        let v = (0..n as u64).map(|i| {
+            sum += per_tick(i);
+            sum as f64
+        });
+        (labels(&[("__name__", "x_bucket"), ("le", le)]), samples(v))
+    }
+
+    #[test]
+    fn buckets_are_told_as_differences_and_counts_as_their_last() {
+        for n in [200, 5000] {
+            let noise = |i: u64| i * i * 7919 % 97 % 7;
+            let low = bucket("0.5", n, noise);
+            let high = bucket("+Inf", n, |i| noise(i) + i % 2);
+            let count = (labels(&[("__name__", "x_count")]), high.1.clone());
+            let encodings = check(vec![low, high, count]);
+            let all =
+                |e: Encoding| encodings.iter().filter(|(_, found)| found.iter().all(|f| *f == e)).count();
+            assert_eq!((all(Encoding::Same), all(Encoding::Decimal)), (1, 1), "{encodings:?}");
+            assert_eq!(all(Encoding::Difference), 1, "{encodings:?}");
+        }
+    }
+
+    #[test]
+    fn buckets_with_other_times_stand_by_themselves() {
+        let low = bucket("0.5", 200, |i| i % 7);
+        let mut high = bucket("1", 200, |i| i % 7 + i * i % 3);
+        high.1.t.iter_mut().for_each(|t| *t += 1);
+        let encodings = check(vec![low, high]);
+        assert!(encodings.iter().all(|(_, e)| *e == [Encoding::Decimal]), "{encodings:?}");
+    }
+
+    #[test]
+    fn what_is_short_or_special_comes_back() {
+        let named = |name: &str, s: Samples| (labels(&[("__name__", name)]), s);
+        check(vec![
+            named("none", samples(std::iter::empty())),
+            named("one", samples(std::iter::once(-0.0))),
+            named("three", samples([1.0, stale_nan(), f64::INFINITY].into_iter())),
+            named(
+                "stale",
+                samples((0..50).map(|i| if i % 9 == 0 { stale_nan() } else { 0.1 * f64::from(i) })),
+            ),
+            named(
+                "again",
+                samples((0..50).map(|i| if i % 9 == 0 { stale_nan() } else { 0.1 * f64::from(i) })),
+            ),
+        ]);
     }
 }

@@ -10,7 +10,7 @@
 
 use super::chunker::Chunker;
 use crate::block::{BlockMeta, BlockSpec, BlockWriter, Tier, WriteBlockError};
-use crate::codec::{self, ChunkError, NoColumns, Samples};
+use crate::codec::{self, ChunkError, NothingShared, Samples};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::log::record::Record;
@@ -275,7 +275,7 @@ impl Cutter<'_> {
             part.clear();
             let Some(record) = self.read(log, *at)? else { continue };
             let decoded = codec::verify(record.chunk)
-                .and_then(|_| codec::decode(record.chunk, &NoColumns, part).map(|_| ()));
+                .and_then(|_| codec::decode(record.chunk, &NothingShared, part).map(|_| ()));
             if let Err(source) = decoded {
                 part.clear();
                 (self.on_damage)(*at, CutError::Chunk { at: at.0, source })?;

@@ -1,4 +1,6 @@
 //! Making blocks: out of the head (a cut).
 
-pub(crate) mod chunker;
+mod chunker;
 pub(crate) mod cut;
+
+pub use chunker::Chunker;

@@ -97,7 +97,7 @@ impl<'a> BlockRows<'a> {
         for chunk in self.reader.chunk_refs(ordinal)? {
             let chunk = chunk?;
             if chunk.range.overlaps(range) {
-                pieces.push(Piece::BlockChunk(shard.chunk(&chunk)?, shard.block()))?;
+                pieces.push(Piece::BlockChunk(shard.chunk(&chunk)?, shard))?;
             }
         }
         Ok(())

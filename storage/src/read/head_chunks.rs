@@ -65,10 +65,9 @@ impl HeadChunk {
     }
 
     pub(super) fn of_record(record: &Record<'_>) -> Self {
-        let content = codec::verify(record.chunk).map(|header| HeadContent {
-            kind: header.kind,
-            encoding: Some(header.encoding),
-            samples: header.count,
+        let content = codec::verify(record.chunk).and_then(|header| {
+            let samples = header.samples(&codec::NothingShared)?;
+            Ok(HeadContent { kind: header.kind, encoding: Some(header.encoding), samples })
         });
         Self {
             place: if record.header.late { HeadPlace::LateLog } else { HeadPlace::Log },

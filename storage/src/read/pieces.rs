@@ -1,15 +1,16 @@
 //! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns.
 
 use super::ReadError;
-use crate::codec::{self, NoColumns, OpenChunk, Samples, TimeColumns};
+use crate::block::BlockShard;
+use crate::codec::{self, NothingShared, OpenChunk, Samples};
 use crate::model::{TimeRange, TimestampMs};
 
 /// A run of samples of one series, ascending in time.
 pub(crate) enum Piece<'a> {
     /// A chunk whose times stand in it.
     Chunk(&'a [u8]),
-    /// A chunk of a block, with its shared time columns.
-    BlockChunk(&'a [u8], &'a dyn TimeColumns),
+    /// A chunk of a block, and the shard whose chunks it may share times and values with.
+    BlockChunk(&'a [u8], BlockShard<'a>),
     /// An open chunk with its bytes.
     Open(&'a OpenChunk, &'a [u8]),
     /// Late samples.
@@ -40,9 +41,9 @@ impl Pieces {
         match piece {
             Piece::Chunk(chunk) => {
                 codec::verify(chunk)?;
-                codec::decode(chunk, &NoColumns, out)?;
+                codec::decode(chunk, &NothingShared, out)?;
             }
-            Piece::BlockChunk(chunk, columns) => codec::decode(chunk, columns, out)?,
+            Piece::BlockChunk(chunk, shard) => codec::decode(chunk, &shard, out)?,
             Piece::Open(chunk, bytes) => chunk.decode(bytes, out)?,
             Piece::Late(samples) => samples.iter().for_each(|(t, v)| out.push(t.0, *v)),
         }

@@ -168,9 +168,11 @@ fn chunk_row(
     problems: &mut Vec<String>,
 ) -> Vec<Cell> {
     let header = shard.chunk(chunk).map_err(|e| e.to_string());
-    let header = header.and_then(|bytes| codec::verify(bytes).map_err(|e| e.to_string()));
+    let header = header.and_then(|bytes| {
+        codec::header(bytes).and_then(|h| Ok((h, h.samples(shard)?))).map_err(|e| e.to_string())
+    });
     let (encoding, samples) = match header {
-        Ok(header) => (encoding_cell(header.encoding), Count(u64::from(header.count))),
+        Ok((header, samples)) => (encoding_cell(header.encoding), Count(u64::from(samples))),
         Err(error) => {
             problems.push(format!("{labels}: {error}"));
             (Nothing, Nothing)

@@ -12,7 +12,7 @@ use super::bits::{BitWriter, XorWindow};
 use super::chunk::{self, ChunkTimes, Encoding, PutTimes, SAMPLES_MAX};
 use super::decimal::{exponent_of, to_int};
 use super::error::{ChunkError, take_zigzag};
-use super::{ChunkKind, Samples, verify};
+use super::{ChunkKind, NothingShared, Samples, verify};
 use crate::model::varint::{self, zigzag};
 use crate::model::{STALE_NAN_BITS, TimestampMs};
 
@@ -182,7 +182,7 @@ impl OpenChunk {
             return Err(TIMES_OF_ITS_OWN);
         }
         let first_t = take_zigzag(&mut values)?;
-        let state = replay::replay(first_t, values, header.count as usize, |_, _| {})?;
+        let state = replay::replay(first_t, values, header.samples(&NothingShared)? as usize, |_, _| {})?;
         Ok((state, values))
     }
 

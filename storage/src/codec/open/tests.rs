@@ -1,7 +1,7 @@
 use super::*;
 use crate::codec::seal::tests::values;
 use crate::codec::times::tests::times;
-use crate::codec::{NoColumns, decode};
+use crate::codec::{NothingShared, decode};
 use crate::model::stale_nan;
 use proptest::prelude::*;
 
@@ -119,7 +119,7 @@ fn golden_chunk() {
     assert_eq!(chunk, [1, 1, 3, 0, 5, 10, 2, 10, 2, 0xc0, 43, 11, 224, 195]);
     // Times beside the tokens.
     chunk[3] = 1;
-    assert_eq!(decode(&chunk, &NoColumns, &mut Samples::new()), Err(TIMES_OF_ITS_OWN));
+    assert_eq!(decode(&chunk, &NothingShared, &mut Samples::new()), Err(TIMES_OF_ITS_OWN));
 }
 
 #[test]
@@ -212,7 +212,7 @@ proptest! {
         let mut stored = vec![];
         grown.chunk.to_chunk(&grown.bytes, &mut stored);
         out.clear();
-        decode(&stored, &NoColumns, &mut out).unwrap();
+        decode(&stored, &NothingShared, &mut out).unwrap();
         prop_assert_eq!(bits(&out), want);
     }
 

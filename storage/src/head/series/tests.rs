@@ -1,5 +1,5 @@
 use super::*;
-use crate::codec::{NoColumns, merge};
+use crate::codec::{NothingShared, merge};
 use crate::head::log::HeadLog;
 use crate::io::SimFs;
 use crate::model::{merge_values, stale_nan};
@@ -24,7 +24,7 @@ fn samples(table: &SeriesTable, log: &HeadLog, slot: SeriesSlot) -> Vec<(i64, u6
     let mut at = copy.tail;
     while let Some(record) = snapshot.get(at).unwrap() {
         let mut part = Samples::default();
-        codec::decode(record.chunk, &NoColumns, &mut part).unwrap();
+        codec::decode(record.chunk, &NothingShared, &mut part).unwrap();
         let header = record.header;
         assert_eq!((header.first_t.0, header.last_t.0), (part.t[0], *part.t.last().unwrap()));
         assert_eq!(

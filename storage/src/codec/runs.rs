@@ -1,0 +1,205 @@
+//! Encoding 8: runs of equal values. Where the runs start, and their values in an encoding of their own: for gauges that are
+//! computed anew now and then, and cost many bits each time.
+
+use super::chunk::{self, Encoding};
+use super::error::{ChunkError, take, take_u8, take_varint};
+use super::ints::{self, IntScratch, IntStream, PIECE};
+use crate::model::varint;
+
+/// In a section's first byte: the starts are bits, not lengths.
+const BITS: u8 = 0x80;
+
+/// More runs than this share of the samples (in fifths) are not worth their starts.
+const RUNS_FIFTHS_MAX: usize = 2;
+
+/// One bit for each value but the first: whether it differs from the one before.
+type Starts = [u64; super::SAMPLES_MAX.div_ceil(64)];
+
+/// The first value of each run; `None` where there are too many runs, or one only.
+pub(super) fn heads(values: &[f64]) -> Option<Vec<f64>> {
+    let runs = 1 + changes(values).filter(|&changed| changed).count();
+    if runs == 1 || runs * 5 > values.len() * RUNS_FIFTHS_MAX {
+        return None;
+    }
+    let later = values.iter().skip(1).zip(changes(values)).filter(|(_, changed)| *changed).map(|(v, _)| *v);
+    Some(values.first().copied().into_iter().chain(later).collect())
+}
+
+fn changes(values: &[f64]) -> impl Iterator<Item = bool> + '_ {
+    values.iter().zip(values.iter().skip(1)).map(|(a, b)| a.to_bits() != b.to_bits())
+}
+
+/// Appends the values section, given the runs' values in `encoding`.
+pub(super) fn encode(values: &[f64], runs: usize, encoding: Encoding, heads: &[u8], out: &mut Vec<u8>) {
+    let mut lengths = Vec::with_capacity(runs);
+    let mut start = 0;
+    for (i, _) in changes(values).enumerate().filter(|(_, changed)| *changed) {
+        lengths.push((i - start) as i64);
+        start = i + 1;
+    }
+    let shape = out.len();
+    out.push(encoding.number());
+    varint::put(out, runs as u64);
+    let starts = out.len();
+    ints::encode(&lengths, None, &mut IntScratch::default(), out);
+    if out.len() - starts > (values.len() - 1).div_ceil(8) {
+        out[shape] |= BITS;
+        out.truncate(starts);
+        put_bits(changes(values), out);
+    }
+    out.extend_from_slice(heads);
+}
+
+fn put_bits(bits: impl Iterator<Item = bool>, out: &mut Vec<u8>) {
+    for (i, bit) in bits.enumerate() {
+        if i % 8 == 0 {
+            out.push(0);
+        }
+        if let Some(byte) = out.last_mut() {
+            *byte |= u8::from(bit) << (i % 8);
+        }
+    }
+}
+
+/// Appends the `count` values of a section to `out`. On error `out` may have grown.
+pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let bytes = &mut section;
+    let shape = take_u8(bytes)?;
+    let too_many = ChunkError::Malformed("runs do not fit their samples");
+    let runs = usize::try_from(take_varint(bytes)?).map_err(|_| too_many)?;
+    if runs < 2 || runs > count {
+        return Err(too_many);
+    }
+    let mut starts: Starts = [0; super::SAMPLES_MAX.div_ceil(64)];
+    let words = count.div_ceil(64);
+    let found = match shape & BITS {
+        0 => take_lengths(bytes, runs - 1, count, &mut starts)?,
+        _ => take_bits(bytes, count, &mut starts[..words])?,
+    };
+    if found != runs - 1 {
+        return Err(too_many);
+    }
+    let before = out.len();
+    let encoding = Encoding::from_number(shape & !BITS);
+    chunk::decode_plain(encoding, bytes, runs, out)
+        .unwrap_or(Err(ChunkError::Malformed("runs have values of an impossible encoding")))?;
+    out.resize(before + count, 0.0);
+    spread(&mut out[before..], runs, &starts[..words]);
+    Ok(())
+}
+
+/// Turns lengths into starts; returns how many there are.
+fn take_lengths(bytes: &mut &[u8], n: usize, count: usize, starts: &mut Starts) -> Result<usize, ChunkError> {
+    let mut lengths = IntStream::take(bytes, n)?;
+    let mut piece = [0; PIECE];
+    let mut at = 0u64;
+    for from in (0..n).step_by(PIECE) {
+        let piece = &mut piece[..PIECE.min(n - from)];
+        lengths.fill(piece);
+        for &mut length in piece {
+            at = at.saturating_add(length as u64);
+            // The start of the next run is value `at + 1`.
+            if at >= count as u64 - 1 {
+                return Err(ChunkError::Malformed("runs do not fit their samples"));
+            }
+            starts[at as usize / 64] |= 1 << (at % 64);
+            at += 1;
+        }
+    }
+    Ok(n)
+}
+
+/// Reads starts; returns how many there are.
+fn take_bits(bytes: &mut &[u8], count: usize, starts: &mut [u64]) -> Result<usize, ChunkError> {
+    let bits = take(bytes, (count - 1).div_ceil(8))?;
+    for (word, bytes) in starts.iter_mut().zip(bits.chunks(8)) {
+        *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    }
+    let beyond = starts.get((count - 1) / 64).is_some_and(|word| word >> ((count - 1) % 64) != 0);
+    if beyond {
+        return Err(ChunkError::Malformed("runs do not fit their samples"));
+    }
+    Ok(starts.iter().map(|word| word.count_ones() as usize).sum())
+}
+
+/// Spreads the values of the runs, which stand at the front, over `values`: from the last run to the first, since no run
+/// starts before its own number.
+fn spread(values: &mut [f64], runs: usize, starts: &[u64]) {
+    let (mut run, mut end) = (runs, values.len());
+    for (i, &word) in starts.iter().enumerate().rev() {
+        let mut word = word;
+        while word != 0 {
+            let bit = 63 - word.leading_zeros() as usize;
+            word &= !(1 << bit);
+            run -= 1;
+            let (start, value) = (64 * i + bit + 1, values[run]);
+            values[start..end].fill(value);
+            end = start;
+        }
+    }
+    let first = values[0];
+    values[..end].fill(first);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(values: &[f64]) -> Option<Vec<u8>> {
+        let heads = heads(values)?;
+        let (mut inner, mut out) = (vec![], vec![]);
+        super::super::xor::encode(&heads, &mut inner);
+        encode(values, heads.len(), Encoding::Xor, &inner, &mut out);
+        Some(out)
+    }
+
+    fn check_round_trip(values: &[f64]) -> Option<Vec<u8>> {
+        let out = encoded(values)?;
+        let mut back = vec![7.0];
+        decode(&out, values.len(), &mut back).unwrap();
+        assert!(back[1..].iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        Some(out)
+    }
+
+    #[test]
+    #[allow(clippy::unusual_byte_groupings)] // by fields
+    fn golden() {
+        let mut values = vec![0.0; 5];
+        // A change after five values, known by its length less one; then the two heads as XOR.
+        values.extend([1.0; 95]);
+        let out = check_round_trip(&values).unwrap();
+        assert_eq!(out[..5], [4, 2, 0, 8, 0]);
+        assert_eq!(out[5..13], [0; 8]);
+        // As bits: values 1, 3, 4 and 6 of ten differ from the ones before.
+        let values = [0.0, 1.0, 1.0, 2.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0];
+        let out = check_round_trip(&values).unwrap();
+        assert_eq!(out[..4], [0x84, 5, 0b00101101, 0]);
+    }
+
+    #[test]
+    fn what_no_writer_makes_is_refused() {
+        let check = |bytes: &[u8], count| assert!(decode(bytes, count, &mut vec![]).is_err(), "{bytes:?}");
+        check(&[2, 1, 0, 2], 9);
+        check(&[2, 10, 0, 2], 9);
+        check(&[0x82, 2, 0b11, 0, 0, 2], 9);
+        check(&[0x82, 2, 0, 1, 0, 2], 9);
+        check(&[8, 2, 0, 2, 0, 0, 2], 9);
+        check(&[2, 2, 0, 16, 0, 0, 2], 9);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(runs in proptest::collection::vec((any::<u64>(), 1usize..40), 1..300)) {
+            let values: Vec<f64> =
+                runs.iter().flat_map(|&(bits, n)| std::iter::repeat_n(f64::from_bits(bits), n)).collect();
+            check_round_trip(&values);
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bits: bool, encoding in 2u8..10, runs in 0u8..40, bytes: Vec<u8>, count in 1usize..1000) {
+            let head = [encoding | if bits { BITS } else { 0 }, runs];
+            let _ = decode(&[&head[..], &bytes].concat(), count, &mut vec![]);
+        }
+    }
+}
