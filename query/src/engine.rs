@@ -69,7 +69,7 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<Output, QueryError> {
         let span = self.span(at, at, DurationMs(0));
-        self.run(source, query, span, Grid::instant(at), options)
+        self.run_sound(source, query, span, Grid::instant(at), options)
     }
 
     /// Evaluates `query` at `start` and every `step` (positive) after it up to `end`. The result is a matrix, sorted
@@ -87,11 +87,26 @@ impl Engine {
             return Err(QueryError::BadRequest("the step of a range query must be greater than 0".into()));
         }
         let grid = Grid::range(start, end, step, self.options.limits.samples_max)?;
-        self.run(source, query, self.span(start, end, step), grid, options)
+        self.run_sound(source, query, self.span(start, end, step), grid, options)
     }
 
     fn span(&self, start: TimestampMs, end: TimestampMs, step: DurationMs) -> QuerySpan {
         QuerySpan { start, end, step, subquery_step: self.options.subquery_step }
+    }
+
+    /// Runs a query; once more where damage ended it, since it is known to the storage then, and left out with a warning.
+    fn run_sound(
+        &self,
+        source: &dyn Source,
+        query: &str,
+        span: QuerySpan,
+        grid: Grid,
+        options: &QueryOptions,
+    ) -> Result<Output, QueryError> {
+        match self.run(source, query, span, grid, options) {
+            Err(QueryError::Storage(_)) => self.run(source, query, span, grid, options),
+            outcome => outcome,
+        }
     }
 
     fn run(
@@ -133,7 +148,8 @@ impl Engine {
         evaluator.counters.fill(&mut stats);
         stats.samples_peak = evaluator.budget.peak();
         let notes = evaluator.notes.into_inner().expect("all workers have ended without a panic");
-        let (warnings, infos) = notes.texts(query);
+        let (mut warnings, infos) = notes.texts(query);
+        warnings.extend(source.warnings());
         Ok(Output { value, warnings, infos, stats })
     }
 

@@ -24,6 +24,11 @@ pub trait Source: Sync {
         range: TimeRange,
     ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError>;
 
+    /// What was left out of everything read so far because it is damaged: warnings for who gets the answer.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The label names of the series that any of the `selectors` accepts (all series if there is none) and that may
     /// have samples in `range`; sorted, the first `limit` of them.
     fn label_names(

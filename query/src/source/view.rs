@@ -22,6 +22,10 @@ impl Source for View {
         Ok(self.select(matchers, range)?.into_iter().map(part).collect())
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.warnings()
+    }
+
     fn label_names(
         &self,
         selectors: &[Vec<Matcher>],

@@ -21,8 +21,9 @@ pub(super) async fn names(State(state): State<Arc<AppState>>, params: Params) ->
     let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
     run(state, &params, move |task| {
         let selectors = selectors(&texts)?;
-        let names = task.core.database.view().label_names(&selectors, range, one_more(limit))?;
-        Ok(put_texts(task.sink, names, limit)?)
+        let view = task.core.database.view();
+        let names = view.label_names(&selectors, range, one_more(limit))?;
+        Ok(put_texts(task.sink, names, limit, view.warnings())?)
     })
     .await
 }
@@ -39,8 +40,9 @@ pub(super) async fn values(
     let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
     run(state, &params, move |task| {
         let selectors = selectors(&texts)?;
-        let values = task.core.database.view().label_values(&name, &selectors, range, one_more(limit))?;
-        Ok(put_texts(task.sink, values, limit)?)
+        let view = task.core.database.view();
+        let values = view.label_values(&name, &selectors, range, one_more(limit))?;
+        Ok(put_texts(task.sink, values, limit, view.warnings())?)
     })
     .await
 }
@@ -53,8 +55,10 @@ pub(super) async fn series(State(state): State<Arc<AppState>>, params: Params) -
     }
     run(state, &params, move |task| {
         let selectors = selectors(&texts)?;
-        let series = task.core.database.view().series(&selectors, range, one_more(limit))?;
-        Ok(put_all(task.sink, series, limit, |sink, labels| put_labels(sink.buffer(), labels))?)
+        let view = task.core.database.view();
+        let series = view.series(&selectors, range, one_more(limit))?;
+        let put = |sink: &mut Sink, labels: &_| put_labels(sink.buffer(), labels);
+        Ok(put_all(task.sink, series, limit, view.warnings(), put)?)
     })
     .await
 }
@@ -64,8 +68,13 @@ fn one_more(limit: Option<usize>) -> Option<usize> {
     limit.map(|n| n.saturating_add(1))
 }
 
-fn put_texts(sink: Sink, texts: Vec<String>, limit: Option<usize>) -> Result<(), Gone> {
-    put_all(sink, texts, limit, |sink, text| put_string(sink.buffer(), text))
+fn put_texts(
+    sink: Sink,
+    texts: Vec<String>,
+    limit: Option<usize>,
+    warnings: Vec<String>,
+) -> Result<(), Gone> {
+    put_all(sink, texts, limit, warnings, |sink, text| put_string(sink.buffer(), text))
 }
 
 /// Writes a list piece by piece, cut at the limit.
@@ -73,6 +82,7 @@ fn put_all<T>(
     mut sink: Sink,
     mut items: Vec<T>,
     limit: Option<usize>,
+    mut warnings: Vec<String>,
     put: impl Fn(&mut Sink, &T),
 ) -> Result<(), Gone> {
     let cut = limit.is_some_and(|n| items.len() > n);
@@ -84,8 +94,8 @@ fn put_all<T>(
         sink.offer()?;
     }
     sink.buffer().push(b']');
-    let warnings: &[String] = if cut { &[TRUNCATED.to_owned()] } else { &[] };
-    put_remarks(sink.buffer(), "warnings", warnings);
+    warnings.extend(cut.then(|| TRUNCATED.to_owned()));
+    put_remarks(sink.buffer(), "warnings", &warnings);
     sink.buffer().push(b'}');
     sink.finish()
 }

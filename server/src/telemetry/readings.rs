@@ -98,6 +98,7 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
         wal: _,
         read_only: _,
         blocks,
+        blocks_damaged,
         block_series,
         block_bytes,
         cuts,
@@ -115,6 +116,7 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
     } = stats;
     let seconds = |d: Duration| d.as_secs_f64();
     out.gauge("blocks", "Blocks on disk", *blocks as f64)?;
+    out.gauge("blocks_damaged", "Blocks that cannot be read, as a whole or in part", *blocks_damaged as f64)?;
     out.gauge("block_series", "Series in blocks, each block's counted", *block_series as f64)?;
     out.gauge("block_index_bytes", "Bytes of the blocks' indexes", block_bytes.0 as f64)?;
     out.gauge("block_chunk_bytes", "Bytes of the blocks' chunks", block_bytes.1 as f64)?;

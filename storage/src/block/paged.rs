@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What one checksum covers.
 pub(super) const PAGE_LEN: u64 = 65_536;
@@ -123,6 +123,8 @@ pub(super) struct PagedFile {
     directory: Range<u64>,
     /// One bit per page: its checksum was right.
     verified: Box<[AtomicU64]>,
+    /// Whether damage was met.
+    damaged: AtomicBool,
 }
 
 impl PagedFile {
@@ -149,6 +151,7 @@ impl PagedFile {
             payload_len: trailer.payload_len,
             directory: trailer.directory,
             verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -205,7 +208,14 @@ impl PagedFile {
         self.payload_len.div_ceil(PAGE_LEN)
     }
 
+    /// Whether [`Self::corruption`] was ever asked for.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Damage at `offset`; remembered.
     pub(super) fn corruption(&self, offset: u64, expected: String, found: String) -> Corruption {
+        self.damaged.store(true, Ordering::Relaxed);
         Corruption { file: self.path.clone(), offset, expected, found }
     }
 }

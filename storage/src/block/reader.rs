@@ -104,6 +104,17 @@ impl Block {
         [&self.index, &self.chunks].into_iter().flat_map(|f| (0..f.pages()).filter_map(|p| f.verify(p).err()))
     }
 
+    /// Whether damage was met in the index since the block was opened: then each series' labels are worth a look before it
+    /// is handed out.
+    pub(crate) fn index_is_damaged(&self) -> bool {
+        self.index.is_damaged()
+    }
+
+    /// Whether damage was met in either file since the block was opened.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.index.is_damaged() || self.chunks.is_damaged()
+    }
+
     pub(super) fn index_directory(&self) -> Range<u64> {
         self.index.directory()
     }
@@ -203,6 +214,16 @@ impl<'a> BlockShard<'a> {
     /// The bytes of a chunk, their pages checked.
     pub fn chunk(&self, chunk: &ChunkRef) -> Result<&'a [u8], Corruption> {
         self.chunk_area().bytes(chunk.offset, u64::from(chunk.len))
+    }
+
+    /// Where a chunk that cannot be decoded is damaged: in its time column, if that cannot be read, else in itself.
+    pub(crate) fn chunk_corruption(&self, chunk: &ChunkRef, error: &ChunkError) -> Corruption {
+        if let ChunkError::NoColumn(id) = error
+            && let Err(damage) = self.block.time_column(*id)
+        {
+            return damage;
+        }
+        self.chunk_area().corruption(chunk.offset, "a chunk", error.to_string())
     }
 
     pub(super) fn label_names(&self) -> Names<'a> {

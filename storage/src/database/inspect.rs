@@ -7,9 +7,9 @@ mod untouched;
 
 use super::folders::{CHECKPOINT_DIR, HEAD_DIR, wal_dir};
 use super::manifest::{self, Manifest, ManifestError, State};
-use super::open::{head_options, load_head, open_block};
+use super::open::{head_options, load_head, open_block, open_blocks};
 use super::replay::Mending;
-use crate::block::Block;
+use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{Head, HeadLogError, checkpoint};
@@ -17,7 +17,6 @@ use crate::io::{Fs, OpenMode};
 use crate::model::{BlockId, ShardCount, Window};
 use crate::read::{View, ViewState};
 use crate::wal;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use untouched::Untouched;
@@ -98,6 +97,9 @@ pub enum InspectError {
     /// The head-chunk log.
     #[error(transparent)]
     HeadLog(#[from] HeadLogError),
+    /// A block of another version.
+    #[error(transparent)]
+    Block(#[from] OpenBlockError),
 }
 
 /// Looks at the directory `dir`. Never writes; works beside a running server, whose newest writes may be missing.
@@ -141,13 +143,8 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
 pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), InspectError> {
     let (state, rest) = state_of(&*fs, dir)?;
     let mut problems = Vec::from_iter(rest);
-    let mut blocks = BTreeMap::new();
-    for entry in state.blocks.values() {
-        match open_block(&*fs, dir, entry) {
-            Ok(block) => _ = blocks.insert(BlockId(entry.id), Arc::new(block)),
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
+    let (blocks, aside) = open_blocks(&*fs, dir, state.blocks.values())?;
+    problems.extend(aside.iter().map(|b| b.why.clone()));
     let shards = state.init.shard_count().ok_or(InspectError::Shards(state.init.shards))?;
     let fs: Arc<dyn Fs> = Arc::new(Untouched::new(fs));
     let (head, cuts) = match load_head(&fs, dir, shards, &state, Mending::Leave) {
@@ -157,7 +154,7 @@ pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), 
             (empty_head(&fs, dir, shards, &state)?, CutPositions::default())
         }
     };
-    Ok((View::new(Arc::new(head), Arc::new(ViewState { blocks, cuts })), problems))
+    Ok((View::new(Arc::new(head), Arc::new(ViewState { blocks, cuts, aside })), problems))
 }
 
 /// What the manifest says, and what is behind its last valid edit.

@@ -343,7 +343,7 @@ impl Database {
         self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
         let until_ms = (until != TimestampMs::MAX).then_some(until.0);
         tracing::info!(blocks = written.len(), samples, until_ms, "cut the head");
-        self.view.store(Arc::new(ViewState { blocks, cuts: cuts.clone() }));
+        self.view.store(Arc::new(ViewState { blocks, cuts: cuts.clone(), aside: old.aside.clone() }));
         // While windows are postponed no series is known to be in blocks as a whole.
         let until = if postponed.is_empty() { until } else { TimestampMs::MIN };
         m.retired.push(&old, Retired::Series { until, positions, cuts });
@@ -467,7 +467,7 @@ impl Database {
             Some(first) => old.cuts.without_below(first),
             None => old.cuts.clone(),
         };
-        self.view.store(Arc::new(ViewState { blocks: old.blocks.clone(), cuts }));
+        self.view.store(Arc::new(ViewState { cuts, ..(*old).clone() }));
         m.retired.push(&old, Retired::Ids(left));
     }
 }

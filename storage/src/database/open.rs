@@ -13,7 +13,7 @@ use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace};
 use crate::model::{BlockId, DurationMs, Lsn, ShardCount};
-use crate::read::ViewState;
+use crate::read::{BlockAside, ViewState};
 use crate::wal::{Wal, WalError};
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
@@ -106,7 +106,8 @@ impl Database {
         let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
         let mut reserve = Reserve::open(fs.clone(), &dir);
         let wal = open_wal(&options, replayed.newest_lsn.next(), &mut reserve)?;
-        let blocks = open_blocks(&*fs, &dir, state.blocks.values())?;
+        let (blocks, aside) = open_blocks(&*fs, &dir, state.blocks.values())?;
+        tell_aside(&aside);
         let maintenance = Maintenance::new(manifest, reserve, &state, replayed.checkpoint_lsn);
         let database = Arc::new(Self {
             dir,
@@ -116,7 +117,7 @@ impl Database {
             shards,
             head: Arc::new(head),
             wal,
-            view: ArcSwap::from_pointee(ViewState { blocks, cuts }),
+            view: ArcSwap::from_pointee(ViewState { blocks, cuts, aside }),
             aliases: Mutex::new(Aliases::default()),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
@@ -272,12 +273,36 @@ pub(super) fn open_block(fs: &dyn Fs, dir: &Path, entry: &BlockEntry) -> Result<
     Block::open(fs, &block_dir(dir, BlockId(entry.id)), entry.index_bytes, entry.chunks_bytes)
 }
 
-fn open_blocks<'a>(
+/// The blocks that can be read, by id, and those that are set aside.
+type OpenBlocks = (BTreeMap<BlockId, Arc<Block>>, Arc<[BlockAside]>);
+
+/// Opens the blocks of the manifest. One that is damaged or missing is set aside and stays where it is: nothing of it is lost
+/// that was not lost before, and all others serve.
+pub(super) fn open_blocks<'a>(
     fs: &dyn Fs,
     dir: &Path,
     entries: impl Iterator<Item = &'a BlockEntry>,
-) -> Result<BTreeMap<BlockId, Arc<Block>>, OpenError> {
-    entries.map(|e| Ok((BlockId(e.id), Arc::new(open_block(fs, dir, e)?)))).collect()
+) -> Result<OpenBlocks, OpenBlockError> {
+    let (mut blocks, mut aside) = (BTreeMap::new(), Vec::new());
+    for entry in entries {
+        let id = BlockId(entry.id);
+        match open_block(fs, dir, entry) {
+            Ok(block) => _ = blocks.insert(id, Arc::new(block)),
+            Err(newer @ OpenBlockError::Version { .. }) => return Err(newer),
+            Err(error) => {
+                aside.push(BlockAside { id, window: entry.window(), why: error.to_string() });
+            }
+        }
+    }
+    Ok((blocks, aside.into()))
+}
+
+fn tell_aside(aside: &[BlockAside]) {
+    for block in aside {
+        let (after, until) = (block.window.start.0, block.window.end().0);
+        tracing::error!(block = %block.id, after_ms = after, until_ms = until, why = %block.why,
+            "a block cannot be read and is set aside; everything else is served; `cardinal verify --repair` on the stopped server moves it away");
+    }
 }
 
 impl Database {

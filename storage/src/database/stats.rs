@@ -83,6 +83,8 @@ pub struct Stats {
     pub read_only: bool,
     /// Blocks.
     pub blocks: u64,
+    /// Blocks that cannot be read and were set aside, and blocks that damage was met in since.
+    pub blocks_damaged: u64,
     /// Series in blocks, each block's counted.
     pub block_series: u64,
     /// Bytes of blocks: index, chunks.
@@ -142,6 +144,8 @@ impl Database {
             wal: self.wal.stats(),
             read_only: self.is_read_only(),
             blocks: view.blocks.len() as u64,
+            blocks_damaged: (view.aside.len() + view.blocks.values().filter(|b| b.is_damaged()).count())
+                as u64,
             block_series: view.blocks.values().map(|b| b.series_count()).sum(),
             block_bytes: bytes,
             cuts: c.cuts.load(Relaxed),

@@ -11,6 +11,7 @@ use crate::model::{
 use std::collections::BTreeMap;
 
 mod concurrent;
+mod damage;
 mod full_disk;
 
 /// Sections in these tests are canonical.

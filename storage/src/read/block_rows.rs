@@ -2,6 +2,7 @@
 
 use super::ReadError;
 use super::grouping::RowIds;
+use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::block::{BlockShard, SeriesReader};
 use crate::index::{Bitmap, NameId};
@@ -15,6 +16,7 @@ pub(crate) struct BlockRows<'a> {
     ordinals: Vec<u32>,
     at: usize,
     key: Option<SeriesKey>,
+    missing: &'a Missing,
 }
 
 impl std::fmt::Debug for BlockRows<'_> {
@@ -27,18 +29,26 @@ impl std::fmt::Debug for BlockRows<'_> {
 }
 
 impl<'a> BlockRows<'a> {
-    pub(crate) fn new(number: u32, shard: BlockShard<'a>, ordinals: &Bitmap) -> Result<Self, ReadError> {
-        let mut rows = Self { number, reader: shard.reader(), ordinals: ordinals.to_vec(), at: 0, key: None };
-        rows.read_key()?;
-        Ok(rows)
+    pub(crate) fn new(number: u32, shard: BlockShard<'a>, ordinals: &Bitmap, missing: &'a Missing) -> Self {
+        let (reader, ordinals) = (shard.reader(), ordinals.to_vec());
+        let mut rows = Self { number, reader, ordinals, at: 0, key: None, missing };
+        rows.read_key();
+        rows
     }
 
-    fn read_key(&mut self) -> Result<(), ReadError> {
-        self.key = match self.ordinals.get(self.at) {
-            Some(ordinal) => Some(self.reader.key(*ordinal)?),
-            None => None,
-        };
-        Ok(())
+    /// Moves on to the next series whose key can be read. Where the index is known to be damaged, its labels must be
+    /// readable too: whoever asks for them later could not go on without them.
+    fn read_key(&mut self) {
+        self.key = None;
+        while let Some(ordinal) = self.ordinals.get(self.at).copied() {
+            let damaged = self.reader.shard().block().index_is_damaged();
+            let labels = if damaged { self.reader.labels(ordinal).map(drop) } else { Ok(()) };
+            self.key = self.missing.or_note(labels.and_then(|()| self.reader.key(ordinal)));
+            if self.key.is_some() {
+                return;
+            }
+            self.at += 1;
+        }
     }
 
     /// How many series are still to come, the current one included.
@@ -52,9 +62,9 @@ impl<'a> BlockRows<'a> {
     }
 
     /// Goes past the current series.
-    pub(crate) fn skip(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn skip(&mut self) {
         self.at += 1;
-        self.read_key()
+        self.read_key();
     }
 
     fn ordinal(&self) -> u32 {
@@ -90,16 +100,25 @@ impl<'a> BlockRows<'a> {
         Ok(Some(shard.with_value(name, value, str::to_string)?))
     }
 
-    /// Adds the chunks of the current series that may have samples in `range`.
-    pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) -> Result<(), ReadError> {
+    /// Adds the chunks of the current series that may have samples in `range`, without those that cannot be read.
+    pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
         let ordinal = self.ordinal();
         let shard = self.reader.shard();
+<<<<<<< HEAD
         for chunk in self.reader.chunk_refs(ordinal)? {
             let chunk = chunk?;
             if chunk.range.overlaps(range) {
                 pieces.push(Piece::BlockChunk(shard.chunk(&chunk)?, shard))?;
+=======
+        let Some(chunks) = self.missing.or_note(self.reader.chunk_refs(ordinal)) else { return };
+        for chunk in chunks.filter_map(|chunk| self.missing.or_note(chunk)) {
+            if chunk.range.overlaps(range)
+                && let Some(bytes) = self.missing.or_note(shard.chunk(&chunk))
+                && let Err(error) = pieces.push(Piece::BlockChunk(bytes, shard.block()))
+            {
+                self.missing.note(&shard.chunk_corruption(&chunk, &error).into());
+>>>>>>> 559cda6 (storage/database: a damaged block is set aside, and answers say what they lack)
             }
         }
-        Ok(())
     }
 }

@@ -45,7 +45,7 @@ impl<'a> SeriesCursor<'a> {
             self.head.skip();
         }
         for at in self.in_blocks.drain(..) {
-            self.blocks[at].skip()?;
+            self.blocks[at].skip();
         }
         self.in_head = self.head.fill();
         if self.blocks.is_empty() {
@@ -101,10 +101,10 @@ impl<'a> SeriesCursor<'a> {
     pub fn samples(&mut self) -> Result<(&[i64], &[f64]), ReadError> {
         self.pieces.clear();
         for at in &self.in_blocks {
-            self.blocks[*at].pieces(self.range, &mut self.pieces)?;
+            self.blocks[*at].pieces(self.range, &mut self.pieces);
         }
         if self.in_head {
-            self.head.pieces(self.range, &mut self.pieces)?;
+            self.head.pieces(self.range, &mut self.pieces);
         }
         Ok(self.pieces.columns(self.range))
     }

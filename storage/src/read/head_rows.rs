@@ -3,6 +3,7 @@
 use super::ReadError;
 use super::grouping::RowIds;
 use super::head_chunks::HeadChunk;
+use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
@@ -36,6 +37,7 @@ pub(crate) struct HeadRows<'a> {
     schemas: Vec<Option<Box<[NameId]>>>,
     at: usize,
     log: Option<LogSnapshot>,
+    missing: &'a Missing,
 }
 
 impl<'a> HeadRows<'a> {
@@ -45,6 +47,7 @@ impl<'a> HeadRows<'a> {
         cuts: &'a CutPositions,
         slots: Vec<u32>,
         with_keys: bool,
+        missing: &'a Missing,
     ) -> Self {
         let mut rows = Self {
             head,
@@ -60,6 +63,7 @@ impl<'a> HeadRows<'a> {
             schemas: Vec::new(),
             at: 0,
             log: None,
+            missing,
         };
         if with_keys {
             rows.sort_by_key();
@@ -194,29 +198,32 @@ impl<'a> HeadRows<'a> {
         Some(index.value_text(id, value).to_string())
     }
 
-    /// Adds what the head has of the current series in `range`, oldest first.
-    pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) -> Result<(), ReadError> {
-        self.each_record(|record| {
+    /// Adds what the head has of the current series in `range`, without what cannot be read.
+    pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
+        let missing = self.missing;
+        let walked = self.each_record(|log, at, record| {
             let RecordHeader { first_t, last_t, .. } = record.header;
-            match TimeRange::closed(first_t, last_t).overlaps(range) {
-                true => pieces.push(Piece::Chunk(record.chunk)),
-                false => Ok(()),
+            if TimeRange::closed(first_t, last_t).overlaps(range)
+                && let Err(error) = pieces.push(Piece::Chunk(record.chunk))
+            {
+                missing.note(&log.corruption(at, error.to_string()).into());
             }
-        })?;
+        });
+        missing.or_note(walked);
         let series = self.current();
         if let Some((chunk, bytes)) = &series.open {
             let times = TimeRange::closed(chunk.first_t(), chunk.last_t());
             if times.overlaps(range) {
-                pieces.push(Piece::Open(chunk, &self.copies.bytes[bytes.clone()]))?;
+                let open = pieces.push(Piece::Open(chunk, &self.copies.bytes[bytes.clone()]));
+                missing.or_note(open);
             }
         }
         let late = &self.copies.late[series.late.clone()];
         if let (Some(first), Some(last)) = (late.first(), late.last())
             && TimeRange::closed(first.0, last.0).overlaps(range)
         {
-            pieces.push(Piece::Late(late))?;
+            missing.or_note(pieces.push(Piece::Late(late)));
         }
-        Ok(())
     }
 
     /// Adds what the head has of the current series, newest place first: what was found before an error stays in `out`.
@@ -224,16 +231,13 @@ impl<'a> HeadRows<'a> {
         let series = self.current();
         out.extend(series.open.as_ref().map(|(chunk, _)| HeadChunk::of_open(chunk)));
         out.extend(HeadChunk::of_late(&self.copies.late[series.late.clone()]));
-        self.each_record(|record| {
-            out.push(HeadChunk::of_record(record));
-            Ok(())
-        })
+        self.each_record(|_, _, record| out.push(HeadChunk::of_record(record)))
     }
 
     /// Visits those of the current series' records in the head-chunk log that are in no block of the view, newest first.
     fn each_record(
         &mut self,
-        mut visit: impl FnMut(&Record<'_>) -> Result<(), ReadError>,
+        mut visit: impl FnMut(&LogSnapshot, HeadPos, &Record<'_>),
     ) -> Result<(), ReadError> {
         let (slot, tail) = (self.current().slot, self.current().tail);
         if tail == HeadPos::NONE {
@@ -253,7 +257,7 @@ impl<'a> HeadRows<'a> {
                 )));
             }
             if !self.cuts.is_cut(Window::of(first_t, self.head.window).start, shard, at) {
-                visit(&record)?;
+                visit(log, at, &record);
             }
             at = prev;
         }

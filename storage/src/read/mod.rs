@@ -5,12 +5,14 @@ mod cursor;
 mod grouping;
 mod head_chunks;
 mod head_rows;
+mod missing;
 mod pieces;
 mod view;
 
 pub use cursor::SeriesCursor;
 pub use grouping::Grouper;
 pub use head_chunks::{HeadChunk, HeadContent, HeadPlace};
+pub use missing::BlockAside;
 pub use view::View;
 pub(crate) use view::ViewState;
 

@@ -1,8 +1,12 @@
 //! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns.
 
+<<<<<<< HEAD
 use super::ReadError;
 use crate::block::BlockShard;
 use crate::codec::{self, NothingShared, OpenChunk, Samples};
+=======
+use crate::codec::{self, ChunkError, NoColumns, OpenChunk, Samples, TimeColumns};
+>>>>>>> 559cda6 (storage/database: a damaged block is set aside, and answers say what they lack)
 use crate::model::{TimeRange, TimestampMs};
 
 /// A run of samples of one series, ascending in time.
@@ -31,8 +35,8 @@ impl Pieces {
         self.used = 0;
     }
 
-    /// Adds a piece. Pieces may come in any order and overlap.
-    pub(crate) fn push(&mut self, piece: Piece<'_>) -> Result<(), ReadError> {
+    /// Adds a piece. Pieces may come in any order and overlap. One that cannot be decoded changes nothing.
+    pub(crate) fn push(&mut self, piece: Piece<'_>) -> Result<(), ChunkError> {
         if self.decoded.len() == self.used {
             self.decoded.push(Samples::default());
         }

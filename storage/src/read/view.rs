@@ -2,6 +2,7 @@
 
 use super::cursor::SeriesCursor;
 use super::head_rows::HeadRows;
+use super::missing::{BlockAside, Missing};
 use super::{ReadError, block_rows::BlockRows};
 use crate::block::{Block, BlockShard};
 use crate::head::Head;
@@ -13,11 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a view is of. Swapped as a whole when blocks come or go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ViewState {
     pub(crate) blocks: BTreeMap<BlockId, Arc<Block>>,
     /// What of the head-chunk log is in `blocks`.
     pub(crate) cuts: CutPositions,
+    /// Blocks of the manifest that cannot be opened.
+    pub(crate) aside: Arc<[BlockAside]>,
 }
 
 /// One consistent view. Everything acknowledged before it was taken is visible in it; what arrives while it is held may be.
@@ -25,11 +28,23 @@ pub(crate) struct ViewState {
 pub struct View {
     head: Arc<Head>,
     state: Arc<ViewState>,
+    missing: Arc<Missing>,
 }
 
 impl View {
     pub(crate) fn new(head: Arc<Head>, state: Arc<ViewState>) -> Self {
-        Self { head, state }
+        Self { head, state, missing: Arc::default() }
+    }
+
+    /// What was left out of what was read through this view so far, since it is damaged; in words, for those who get the
+    /// answer. Empty as long as nothing is wrong.
+    pub fn warnings(&self) -> Vec<String> {
+        self.missing.texts()
+    }
+
+    /// The blocks that cannot be opened.
+    pub fn blocks_aside(&self) -> &[BlockAside] {
+        &self.state.aside
     }
 
     /// Starts reading the series that all `matchers` accept and that may have samples in `range`: one cursor for each shard that
@@ -50,12 +65,13 @@ impl View {
         range: TimeRange,
     ) -> Result<SeriesCursor<'_>, ReadError> {
         let mut blocks = Vec::new();
+        let missing = &*self.missing;
+        missing.note_aside(&self.state.aside, range);
         for (number, block) in self.blocks_in(range).enumerate() {
-            if let Some(of_shard) = block.shard(shard.id) {
-                let ordinals = select(&of_shard, matchers)?;
-                if !ordinals.is_empty() {
-                    blocks.push(BlockRows::new(number as u32 + 1, of_shard, &ordinals)?);
-                }
+            let Some(of_shard) = block.shard(shard.id) else { continue };
+            let Some(ordinals) = missing.or_note(select(&of_shard, matchers)) else { continue };
+            if !ordinals.is_empty() {
+                blocks.push(BlockRows::new(number as u32 + 1, of_shard, &ordinals, missing));
             }
         }
         let shard = &self.head.shards[shard.id.index()];
@@ -63,7 +79,7 @@ impl View {
             Ok(slots) => slots.to_vec(),
             Err(never) => match never {},
         };
-        let head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, !blocks.is_empty());
+        let head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, !blocks.is_empty(), missing);
         Ok(SeriesCursor::new(head, blocks, range))
     }
 
@@ -90,21 +106,21 @@ impl View {
     ) -> Result<Vec<String>, ReadError> {
         let mut names = BTreeSet::new();
         if selectors.is_empty() {
+            self.missing.note_aside(&self.state.aside, range);
             for shard in &self.head.shards {
                 names.extend(shard.index.read().names_in_use().map(String::from));
                 for block in self.blocks_in(range) {
                     if let Some(of_shard) = block.shard(shard.id) {
-                        for name in of_shard.names() {
-                            names.insert(name?.to_string());
-                        }
+                        let readable = of_shard.names().filter_map(|name| self.missing.or_note(name));
+                        names.extend(readable.map(str::to_string));
                     }
                 }
             }
         }
         self.for_each_selected(selectors, range, |cursor| {
-            cursor.for_each_name(|name| {
+            self.missing.or_note(cursor.for_each_name(|name| {
                 names.insert(name.to_string());
-            })?;
+            }));
             Ok(true)
         })?;
         Ok(names.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
@@ -120,17 +136,18 @@ impl View {
     ) -> Result<Vec<String>, ReadError> {
         let mut values = BTreeSet::new();
         if selectors.is_empty() {
+            self.missing.note_aside(&self.state.aside, range);
             for shard in &self.head.shards {
                 head_values(shard, name, &mut values);
                 for block in self.blocks_in(range) {
                     if let Some(of_shard) = block.shard(shard.id) {
-                        block_values(&of_shard, name, &mut values)?;
+                        self.missing.or_note(block_values(&of_shard, name, &mut values));
                     }
                 }
             }
         }
         self.for_each_selected(selectors, range, |cursor| {
-            if let Some(value) = cursor.label(name)?
+            if let Some(Some(value)) = self.missing.or_note(cursor.label(name))
                 && !values.contains(&*value)
             {
                 values.insert(value.into_owned());
@@ -150,7 +167,7 @@ impl View {
         let mut series = BTreeSet::new();
         let limit = limit.unwrap_or(usize::MAX);
         self.for_each_selected(selectors, range, |cursor| {
-            series.insert(cursor.labels()?);
+            series.extend(self.missing.or_note(cursor.labels()));
             Ok(series.len() < limit)
         })?;
         Ok(series.into_iter().collect())

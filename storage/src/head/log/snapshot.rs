@@ -47,11 +47,7 @@ impl LogSnapshot {
         if at == HeadPos::NONE {
             return Ok(None);
         }
-        let fail = |what| LogCorruption {
-            file: super::segment_path(&self.dir, at.segment()).display().to_string(),
-            offset: at.offset(),
-            what,
-        };
+        let fail = |what| self.corruption(at, what);
         if at >= self.end {
             return Err(fail(format!(
                 "expected a position below the log's end {:x}, found {:x}",
@@ -70,6 +66,12 @@ impl LogSnapshot {
                 Err(fail(format!("expected checksum {expected:08x}, found {found:08x}")))
             }
         }
+    }
+
+    /// Damage at a position.
+    pub(crate) fn corruption(&self, at: HeadPos, what: String) -> LogCorruption {
+        let file = super::segment_path(&self.dir, at.segment()).display().to_string();
+        LogCorruption { file, offset: at.offset(), what }
     }
 
     fn bytes(&self, at: HeadPos) -> Option<&[u8]> {

@@ -138,7 +138,8 @@ proptest! {
             let v = [1.0, 2.5, f64::from(step as i32), 1e300 * f64::from(value), stale_nan(), 0.1 + f64::from(other)][usize::from(value)];
             match table.append(slot, TimestampMs(t), v, &log) {
                 SampleOutcome::Conflict => prop_assert!(model.contains_key(&t)),
-                SampleOutcome::Duplicate => prop_assert_eq!(model[&t].to_bits(), v.to_bits()),
+                // Of what two places hold at one time, one may be the duplicate of what the merge rule leaves out.
+                SampleOutcome::Duplicate => prop_assert_eq!(merge_values(model[&t], v).to_bits(), model[&t].to_bits()),
                 _ => { model.entry(t).and_modify(|m| *m = merge_values(*m, v)).or_insert(v); }
             }
             match other {
