@@ -7,9 +7,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::state::AppState;
+use crate::telemetry::plain_text;
 
-const METRICS_TYPE: HeaderValue =
+const OPENMETRICS: &str = "application/openmetrics-text";
+const OPENMETRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const PLAIN_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Says whether the server goes away (`true`) or is on its way up (`false`).
 const STOPPING: &str = "x-prometheus-stopping";
@@ -37,9 +40,16 @@ pub(super) fn unavailable(state: &AppState) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(STOPPING, stopping)], "Service Unavailable").into_response()
 }
 
-/// Cardinal's own metrics.
-pub(super) async fn metrics(State(state): State<Arc<AppState>>) -> Response {
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], state.exposition()).into_response()
+/// Cardinal's own metrics: as OpenMetrics to those who name it, else in the format that everybody reads.
+pub(super) async fn metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let text = state.exposition();
+    let (media_type, text) = match accepted.any(|accept| accept.contains(OPENMETRICS)) {
+        true => (OPENMETRICS_TYPE, text),
+        false => (PLAIN_TYPE, plain_text(&text)),
+    };
+    ([(header::CONTENT_TYPE, media_type), (header::VARY, HeaderValue::from_static("accept"))], text)
+        .into_response()
 }
 
 /// Where to go from here.

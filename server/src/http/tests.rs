@@ -488,3 +488,21 @@ async fn features_of_the_language_are_switched_by_their_setting() {
         assert_eq!(status != 200, fails, "{answer}");
     }
 }
+
+#[tokio::test]
+async fn own_metrics_come_in_the_format_that_is_asked_for() {
+    let server = Server::open(&[]);
+    let ask = async |accept: &str| {
+        let mut request = request(Method::GET, "/metrics", "");
+        request.headers_mut().insert("accept", accept.parse().expect("a header"));
+        let response = server.send(request).await;
+        let media_type = response.headers()["content-type"].to_str().expect("text").to_owned();
+        (media_type, text_of(response).await)
+    };
+    let (media_type, text) = ask("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2").await;
+    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(text.contains("# TYPE cardinal_wal_syncs counter\n") && text.ends_with("# EOF\n"), "{text}");
+    let (media_type, text) = ask("*/*").await;
+    assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("# TYPE cardinal_wal_syncs_total counter\n") && !text.contains("# EOF"), "{text}");
+}
