@@ -104,20 +104,13 @@ impl<'a> BlockRows<'a> {
     pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
         let ordinal = self.ordinal();
         let shard = self.reader.shard();
-<<<<<<< HEAD
-        for chunk in self.reader.chunk_refs(ordinal)? {
-            let chunk = chunk?;
-            if chunk.range.overlaps(range) {
-                pieces.push(Piece::BlockChunk(shard.chunk(&chunk)?, shard))?;
-=======
         let Some(chunks) = self.missing.or_note(self.reader.chunk_refs(ordinal)) else { return };
         for chunk in chunks.filter_map(|chunk| self.missing.or_note(chunk)) {
             if chunk.range.overlaps(range)
                 && let Some(bytes) = self.missing.or_note(shard.chunk(&chunk))
-                && let Err(error) = pieces.push(Piece::BlockChunk(bytes, shard.block()))
+                && let Err(error) = pieces.push(Piece::BlockChunk(bytes, shard))
             {
                 self.missing.note(&shard.chunk_corruption(&chunk, &error).into());
->>>>>>> 559cda6 (storage/database: a damaged block is set aside, and answers say what they lack)
             }
         }
     }

@@ -1,12 +1,7 @@
 //! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns.
 
-<<<<<<< HEAD
-use super::ReadError;
 use crate::block::BlockShard;
-use crate::codec::{self, NothingShared, OpenChunk, Samples};
-=======
-use crate::codec::{self, ChunkError, NoColumns, OpenChunk, Samples, TimeColumns};
->>>>>>> 559cda6 (storage/database: a damaged block is set aside, and answers say what they lack)
+use crate::codec::{self, ChunkError, NothingShared, OpenChunk, Samples};
 use crate::model::{TimeRange, TimestampMs};
 
 /// A run of samples of one series, ascending in time.
