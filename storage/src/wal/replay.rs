@@ -97,6 +97,8 @@ struct Log<'a> {
     fs: &'a dyn Fs,
     dir: &'a Path,
     numbers: Vec<u64>,
+    /// Where each segment's unused rest begins.
+    ends: Vec<u64>,
     plan: Plan,
     report: ReplayReport,
 }
@@ -124,7 +126,8 @@ impl<'a> Log<'a> {
             first_segment: numbers.first().copied(),
             ..ReplayReport::default()
         };
-        let mut log = Self { fs, dir, numbers, plan: plan(scans), report };
+        let ends = scans.iter().map(|s| s.end).collect();
+        let mut log = Self { fs, dir, numbers, ends, plan: plan(scans), report };
         let torn = |cut: &Cut| TornTail {
             file: log.path(cut.segment),
             offset: cut.span.from,
@@ -204,7 +207,21 @@ impl<'a> Log<'a> {
             file.set_len(torn.offset)?;
             file.sync_data()?;
         }
+        (0..self.numbers.len()).for_each(|segment| self.trim(segment));
         Ok(())
+    }
+
+    /// Gives back what was allocated and not used: every restart begins a segment, and a crash leaves its last one as long as it
+    /// was allocated. Where it fails nothing but room is lost.
+    fn trim(&self, segment: usize) {
+        let (path, end) = (self.path(segment), self.ends[segment]);
+        let trimmed = self.fs.open(&path, OpenMode::ReadWrite).and_then(|file| match file.len()? > end {
+            true => file.set_len(end),
+            false => Ok(()),
+        });
+        if let Err(error) = trimmed {
+            tracing::warn!(%error, file = %path.display(), "the unused end of a segment of the log could not be given back");
+        }
     }
 }
 

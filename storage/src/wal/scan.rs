@@ -15,6 +15,8 @@ pub(super) struct Scan {
     pub(super) start: u64,
     /// The LSN that the segment was begun for, of a good header.
     pub(super) begun_for: Option<Lsn>,
+    /// Where the rest begins that was allocated and never written.
+    pub(super) end: u64,
 }
 
 /// Batches that follow one another in place and LSN.
@@ -71,6 +73,8 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, NewerVersion> {
             }
         }
     }
+    // A batch may end with zeros.
+    scan.end = scan.start.max(at.max(used) as u64);
     Ok(scan)
 }
 

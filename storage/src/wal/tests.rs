@@ -332,6 +332,25 @@ fn the_log_since_an_lsn_is_measured() {
 }
 
 #[test]
+fn restarts_after_crashes_leave_no_unused_ends() {
+    let fs = disk();
+    for n in 1..=5 {
+        let wal = open(&fs, n).unwrap();
+        wal.ticket(append(&wal, n, 100)).wait().unwrap();
+        fs.freeze_at(fs.ops());
+        drop(wal);
+        fs.heal();
+        sim_check(&fs, n);
+    }
+    let lens: Vec<u64> = segment::list(&fs, Path::new(DIR))
+        .unwrap()
+        .into_iter()
+        .map(|n| fs.open(&segment::path(Path::new(DIR), n), OpenMode::Read).unwrap().len().unwrap())
+        .collect();
+    assert!(lens.len() == 5 && lens.iter().all(|&l| l < 400), "{lens:?}");
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_kept() {
     let fs = disk();
     let wal = open(&fs, 1).unwrap();
