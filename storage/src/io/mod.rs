@@ -52,6 +52,9 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// Whether there is a file or directory.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
+    /// How many bytes the file system of `path` has left for this process.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
     /// A whole file as memory. Only for files that are closed, synced and never changed again.
     fn map(&self, path: &Path) -> io::Result<Region>;
 

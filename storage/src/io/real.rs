@@ -62,6 +62,10 @@ impl Fs for RealFs {
         path.try_exists().map_err(|e| at(path, "look for", e))
     }
 
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        fs4::available_space(path).map_err(|e| at(path, "ask for the space of", e))
+    }
+
     fn map(&self, path: &Path) -> io::Result<Region> {
         fs::File::open(path).and_then(|file| map::map_file(&file)).map_err(|e| at(path, "map", e))
     }

@@ -60,6 +60,10 @@ impl Fs for Untouched {
         self.0.exists(path)
     }
 
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.0.free_bytes(path)
+    }
+
     fn map(&self, path: &Path) -> io::Result<Region> {
         self.0.map(path)
     }

@@ -187,6 +187,10 @@ impl Fs for SimFs {
         self.look("look for", path, |s| Ok(s.find(path).is_ok()))
     }
 
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.look("ask for the space of", path, |s| Ok(s.free_bytes()))
+    }
+
     fn map(&self, path: &Path) -> io::Result<Region> {
         self.look("map", path, |s| {
             let node = s.find_file(path)?;

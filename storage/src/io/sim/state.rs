@@ -137,6 +137,11 @@ impl State {
         }
     }
 
+    /// What the capacity leaves; no end without one.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
     // ---- names ----
 
     /// The node at `path`.
