@@ -1,6 +1,6 @@
 //! Power cuts and failing disks, at every single operation of a database's life.
 //!
-//! A scripted life (samples over three windows, late ones, repeated requests, cuts, checkpoints, a restart) runs on a disk
+//! A scripted life (samples over three windows, late ones, repeated requests, cuts, checkpoints, merges of blocks, a restart) runs on a disk
 //! that loses what was not synced. For every write, sync, rename, allocation and removal in it, one run ends there by a power
 //! cut, and one has it fail and goes on. Afterwards everything acknowledged is there, and nothing that was never sent.
 
@@ -11,6 +11,7 @@ use cardinal_storage::model::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const MINUTE: i64 = 60_000;
 const SERIES: usize = 12;
@@ -28,9 +29,13 @@ impl Resolve for Canonical {
 }
 
 fn open(fs: &SimFs) -> Option<Arc<Database>> {
+    open_at(fs, &Arc::new(ManualClock::new(TimestampMs(0))))
+}
+
+fn open_at(fs: &SimFs, clock: &Arc<ManualClock>) -> Option<Arc<Database>> {
     let options = DatabaseOptions {
         fs: Arc::new(fs.clone()),
-        clock: Arc::new(ManualClock::new(TimestampMs(0))),
+        clock: clock.clone(),
         background: false,
         shards: ShardCount::new(2)?,
         wal_segment_bytes: 16 << 10,
@@ -126,7 +131,8 @@ fn contents(db: &Database) -> Samples {
 fn live(fs: &SimFs) -> Ledger {
     let mut ledger = Ledger::default();
     for life in 0..2 {
-        let Some(db) = open(fs) else { return ledger };
+        let clock = Arc::new(ManualClock::new(TimestampMs(0)));
+        let Some(db) = open_at(fs, &clock) else { return ledger };
         let start = life as i64 * 150 * MINUTE;
         for step in 0..30 {
             let t = start + step * 5 * MINUTE + 1;
@@ -137,15 +143,20 @@ fn live(fs: &SimFs) -> Ledger {
                 // Late, into a window that may be cut already.
                 ledger.send(&db, 0, t - 45 * MINUTE - 7, 1000.0 + step as f64);
             }
+            // What failed is tried again after a while.
+            clock.advance(Duration::from_secs(300));
             if step % 6 == 5 {
                 db.maintain();
+                db.compact_due();
             }
             if step == 17 {
                 // The error, if any, is the disk's, and shows in what follows.
                 let _ = db.flush();
+                let _ = db.compact();
             }
         }
         db.maintain();
+        let _ = db.compact();
     }
     ledger
 }
@@ -157,6 +168,8 @@ fn operations() -> u64 {
     let db = open(&fs).expect("a sound disk");
     ledger.check(&db, "no fault");
     assert!(db.stats().blocks >= 3, "the life includes cuts: {:?}", db.stats());
+    let merged = fs.op_names().iter().filter(|op| op.starts_with("remove directory /data/blocks/")).count();
+    assert!(merged >= 3, "the life includes merges: {merged}");
     assert_eq!(ledger.sent, ledger.acknowledged);
     fs.ops()
 }

@@ -4,21 +4,44 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use cardinal_storage::database::{CompactError, Database};
 
 use super::error::{ApiError, ErrorKind};
 use super::state::AppState;
 
 /// Moves everything from the head into blocks; answers when it is done.
 pub(super) async fn flush(State(state): State<Arc<AppState>>) -> Result<StatusCode, ApiError> {
+    run(&state, |database| database.flush().map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string())))
+        .await
+}
+
+/// Merges blocks until there is nothing left to merge, and drops what is past retention; answers when it is done.
+pub(super) async fn compact(State(state): State<Arc<AppState>>) -> Result<StatusCode, ApiError> {
+    run(&state, |database| database.compact().map_err(|e| compaction_failed(&e))).await
+}
+
+fn compaction_failed(error: &CompactError) -> ApiError {
+    let kind = match error {
+        CompactError::ReadOnly | CompactError::Closed | CompactError::NoSpace { .. } => {
+            ErrorKind::Unavailable
+        }
+        _ => ErrorKind::Internal,
+    };
+    ApiError::new(kind, error.to_string())
+}
+
+/// Runs what an admin call does on a thread that may block.
+async fn run(
+    state: &AppState,
+    act: impl FnOnce(&Database) -> Result<(), ApiError> + Send + 'static,
+) -> Result<StatusCode, ApiError> {
     if !state.config.admin_enabled() {
         return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled: set admin.enabled to true"));
     }
     let core = state.core().cloned();
     let core = core.ok_or_else(|| ApiError::new(ErrorKind::Unavailable, "the database is not open"))?;
-    let flushed = tokio::task::spawn_blocking(move || core.database.flush()).await;
-    match flushed {
-        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) => Err(ApiError::new(ErrorKind::Internal, error.to_string())),
-        Err(_) => Err(ApiError::new(ErrorKind::Internal, "the flush failed: see the log")),
+    match tokio::task::spawn_blocking(move || act(&core.database)).await {
+        Ok(done) => done.map(|()| StatusCode::NO_CONTENT),
+        Err(_) => Err(ApiError::new(ErrorKind::Internal, "a fault of Cardinal: see the log")),
     }
 }

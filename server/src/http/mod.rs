@@ -65,6 +65,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/write", post(write::write))
         .route("/api/v1/push", post(write::write))
         .route("/api/v1/admin/tsdb/flush", post(admin::flush).merge(put(admin::flush)))
+        .route("/api/v1/admin/tsdb/compact", post(admin::compact).merge(put(admin::compact)))
         .merge(reading)
         .layer(from_fn_with_state(state.clone(), when_ready));
     Router::new()

@@ -357,6 +357,27 @@ async fn flush_moves_the_head_into_blocks() {
 }
 
 #[tokio::test]
+async fn compact_merges_the_blocks_of_a_window() {
+    let server = Server::open(&[]);
+    let post = |call: &str| request(Method::POST, &format!("/api/v1/admin/tsdb/{call}"), "");
+    for name in ["x", "y"] {
+        assert_eq!(server.write(&[(&[("__name__", name)], 1.0)], 0).await.status(), 204);
+        assert_eq!(server.send(post("flush")).await.status(), 204);
+    }
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_overlapping_windows 1.0\n"), "{metrics}");
+    assert_eq!(server.send(post("compact")).await.status(), 204);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_blocks 1.0\n"), "{metrics}");
+    assert!(metrics.contains("\ncardinal_compactions_total{result=\"merged\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\ncardinal_level_blocks{tier=\"raw\",level=\"0\"} 1.0\n"), "{metrics}");
+    let both = server.data("/api/v1/query?query={__name__=~%22x|y%22}").await;
+    assert_eq!(both["result"].as_array().map(Vec::len), Some(2));
+    let refusing = Server::open(&[("admin.enabled", "false")]);
+    assert_eq!(json_of(refusing.send(post("compact")).await).await["errorType"], "unavailable");
+}
+
+#[tokio::test]
 async fn limits_stats_and_compression() {
     let server = Server::open(&[]);
     let names: Vec<_> = (0..50).map(|i| i.to_string()).collect();

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use cardinal_ingest::WriteStats;
-use cardinal_storage::database::{HeadStats, RefusalClass, Stats};
+use cardinal_storage::block::Tier;
+use cardinal_storage::database::{CompactionResult, CompactionStats, HeadStats, RefusalClass, Stats};
 use cardinal_storage::model::TimestampMs;
 use cardinal_storage::wal::WalStats;
 use prometheus_client::collector::Collector;
@@ -109,6 +110,9 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
         cut_corruptions,
         checkpoints,
         maintenance_failures,
+        maintenance_backoff,
+        panics,
+        compaction,
         reserve_bytes,
         reserve_releases,
         replayed_samples,
@@ -136,6 +140,17 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
     )?;
     out.counter("checkpoints", "Checkpoints made", *checkpoints as f64)?;
     out.counter("maintenance_failures", "Cuts and checkpoints that failed", *maintenance_failures as f64)?;
+    out.gauge(
+        "maintenance_backoff_seconds",
+        "How long no cut or checkpoint is tried after failures",
+        seconds(*maintenance_backoff),
+    )?;
+    out.counter(
+        "panics",
+        "Faults of Cardinal that a background thread survived; the log says more",
+        *panics as f64,
+    )?;
+    put_compaction(out, compaction)?;
     out.gauge("reserve_bytes", "Bytes kept for commits on a full disk", *reserve_bytes as f64)?;
     out.counter(
         "reserve_releases",
@@ -144,6 +159,45 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
     )?;
     out.counter("replayed_samples", "Samples replayed at the start", *replayed_samples as f64)?;
     out.counter("replay_corruptions", "Damage found in the log at the start", *replay_corruptions as f64)
+}
+
+fn put_compaction(out: &mut Out<'_>, stats: &CompactionStats) -> fmt::Result {
+    let CompactionStats {
+        by_result,
+        read_bytes,
+        written_bytes,
+        time,
+        dropped_blocks,
+        progress,
+        backoff,
+        blocks_by_level,
+        overlapping_windows,
+    } = stats;
+    let results = CompactionResult::ALL.iter().zip(by_result);
+    out.by_label(
+        "compactions",
+        "Compactions of blocks, by how they ended",
+        "result",
+        results.map(|(r, n)| (r.name(), *n)),
+    )?;
+    out.counter("compaction_read_bytes", "Bytes of the blocks that were merged", *read_bytes as f64)?;
+    out.counter("compaction_written_bytes", "Bytes of the blocks that they became", *written_bytes as f64)?;
+    out.counter("compaction_seconds", "Time spent in merges of blocks", time.as_secs_f64())?;
+    out.counter("blocks_dropped", "Blocks dropped whole by retention", *dropped_blocks as f64)?;
+    let (done, all) = progress;
+    out.gauge("compaction_done_bytes", "Bytes of chunks that the merge under way has read", *done as f64)?;
+    out.gauge(
+        "compaction_total_bytes",
+        "Bytes of chunks that it is to read; 0 where none is under way",
+        *all as f64,
+    )?;
+    out.gauge(
+        "compaction_backoff_seconds",
+        "How long no compaction is tried after failures",
+        backoff.as_secs_f64(),
+    )?;
+    out.gauge("overlapping_windows", "Windows in which blocks overlap", *overlapping_windows as f64)?;
+    out.by_level("level_blocks", "Blocks by tier and level", blocks_by_level)
 }
 
 fn put_writes(out: &mut Out<'_>, writes: &WriteStats) -> fmt::Result {
@@ -191,9 +245,10 @@ fn put_writes(out: &mut Out<'_>, writes: &WriteStats) -> fmt::Result {
     )?;
     out.counter("metadata_refused", "Such statements that were not stored", writes.metadata_dropped as f64)?;
     let refused = RefusalClass::ALL.iter().zip(writes.refused_by_class);
-    out.by_reason(
+    out.by_label(
         "samples_refused",
         "Samples refused, by reason",
+        "reason",
         refused.map(|(class, n)| (class.name(), n)),
     )
 }
@@ -212,16 +267,27 @@ impl Out<'_> {
         counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
     }
 
-    fn by_reason<'a>(
+    fn by_label<'a>(
         &mut self,
         name: &str,
         help: &str,
+        label: &str,
         counts: impl Iterator<Item = (&'a str, u64)>,
     ) -> fmt::Result {
         let kind = ConstCounter::new(0u64).metric_type();
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (reason, n) in counts {
-            ConstCounter::new(n).encode(family.encode_family(&[("reason", reason)])?)?;
+        for (value, n) in counts {
+            ConstCounter::new(n).encode(family.encode_family(&[(label, value)])?)?;
+        }
+        Ok(())
+    }
+
+    fn by_level(&mut self, name: &str, help: &str, counts: &[(Tier, u8, u64)]) -> fmt::Result {
+        let kind = ConstGauge::new(0.0).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (tier, level, n) in counts {
+            let labels = [("tier", tier.to_string()), ("level", level.to_string())];
+            ConstGauge::new(*n as f64).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ pub struct BlockSpec {
     pub window: Window,
     /// Its resolution.
     pub tier: Tier,
-    /// How often it was merged: 0 for what comes from the head.
+    /// The place of the window's length among those of its tier: 0 for what comes from the head.
     pub level: u8,
     /// The blocks that it was made of.
     pub sources: Vec<BlockId>,
@@ -88,7 +88,7 @@ pub struct BlockMeta {
     pub id: String,
     /// The resolution.
     pub tier: Tier,
-    /// How often it was merged.
+    /// The place of the window's length among those of its tier.
     pub level: u8,
     /// Exclusive start of the window, in milliseconds.
     pub window_start: i64,

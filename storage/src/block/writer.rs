@@ -10,11 +10,16 @@ use super::spec::{BlockMeta, BlockSpec};
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, FORMAT, INDEX_FILE, INDEX_MAGIC, META_FILE};
 use crate::codec::TimeColumnId;
 use crate::io::{Fs, OpenMode, Pace, SystemClock};
-use crate::model::{LabelSet, SeriesKey, ShardId};
+use crate::model::{LabelSet, SeriesKey, ShardId, Window};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Memory of time columns that merges stop at. The columns of a thousand targets that jitter, for a day, take some ten MiB.
+const COLUMNS_BYTES_MAX: usize = 64 << 20;
+/// What a column takes beside its bytes: entries of the table and of the list, two counts.
+const COLUMN_OVERHEAD: usize = 64;
 
 /// Writes one block into a directory of its own. Shards come in ascending order, series in ascending order of (key, labels)
 /// within their shard. After an error the writer is of no more use and the directory is garbage.
@@ -46,6 +51,7 @@ struct OpenShard {
 struct Columns {
     ids: HashMap<Arc<[u8]>, TimeColumnId>,
     columns: Vec<Arc<[u8]>>,
+    bytes: usize,
 }
 
 impl BlockWriter {
@@ -132,6 +138,23 @@ impl BlockWriter {
         self.columns.intern(encoded)
     }
 
+    /// As [`BlockWriter::time_column`], within a bound of memory: `None` for a new column beyond it. Where each series has
+    /// times of its own, columns save nothing.
+    pub fn shared_column(&mut self, encoded: &[u8]) -> Option<TimeColumnId> {
+        let Columns { ids, bytes, .. } = &self.columns;
+        (*bytes < COLUMNS_BYTES_MAX || ids.contains_key(encoded)).then(|| self.time_column(encoded))
+    }
+
+    /// What the samples must lie in.
+    pub fn window(&self) -> Window {
+        self.spec.window
+    }
+
+    /// Whether no series was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.meta.series == 0
+    }
+
     /// Writes what is left, syncs the files and the directory. The block's own entry in the directory above is for the caller
     /// to sync, who also publishes the block.
     pub fn finish(mut self) -> Result<BlockMeta, WriteBlockError> {
@@ -202,6 +225,7 @@ impl Columns {
         let id = TimeColumnId(self.columns.len() as u32);
         let column: Arc<[u8]> = encoded.into();
         self.columns.push(column.clone());
+        self.bytes += column.len() + COLUMN_OVERHEAD;
         self.ids.insert(column, id);
         id
     }

@@ -11,6 +11,7 @@
 //! alone, so that a block does not tell by which way it was made. Samples must lie in the block's window; callers split by
 //! window.
 
+use super::split::split;
 use crate::block::{BlockMeta, BlockWriter, ChunkEntry, WriteBlockError};
 use crate::codec::{self, ChunkPlace, EncoderHint, Integers, Samples, Times};
 use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
@@ -18,8 +19,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Samples of a chunk at most: a reader of a short range decodes whole chunks.
-const CHUNK_SAMPLES_MAX: usize = 4096;
 /// A chunk of fewer samples keeps its own times: a shared column's entry would cost more.
 const COLUMN_SAMPLES_MIN: usize = 4;
 /// Shorter chunks are not worth a reference to another one.
@@ -96,8 +95,8 @@ impl Chunker {
         }
         self.begin_series(key);
         let mut hint = EncoderHint::default();
-        for from in (0..samples.len()).step_by(CHUNK_SAMPLES_MAX) {
-            self.seal(key, samples, from..samples.len().min(from + CHUNK_SAMPLES_MAX), &mut hint);
+        for range in split(&samples.t, self.writer.window()) {
+            self.seal(key, samples, range, &mut hint);
         }
         let entry = |span: &Span| ChunkEntry {
             first: TimestampMs(samples.t[span.samples.start]),
@@ -107,6 +106,11 @@ impl Chunker {
         };
         let entries: Vec<ChunkEntry<'_>> = self.spans.iter().map(entry).collect();
         self.writer.push_series(labels, key, &entries)
+    }
+
+    /// Whether no series was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writer.is_empty()
     }
 
     /// Writes what is left; all is synced then. To publish the block is for the caller.
@@ -176,7 +180,7 @@ impl Chunker {
         }
         self.column.clear();
         codec::encode_column(t, &mut self.column);
-        Times::Column(self.writer.time_column(&self.column))
+        self.writer.shared_column(&self.column).map_or(Times::Inline, Times::Column)
     }
 }
 

@@ -1,6 +1,10 @@
-//! Making blocks: out of the head (a cut).
+//! Making blocks: out of the head (a cut), and out of other blocks.
 
 mod chunker;
 pub(crate) mod cut;
+pub(crate) mod merge;
+pub(crate) mod plan;
+pub(crate) mod retention;
+mod split;
 
 pub use chunker::Chunker;

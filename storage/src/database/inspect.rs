@@ -62,7 +62,7 @@ pub struct BlockReport {
     pub id: BlockId,
     /// `raw`, `5m`, `1h` or `1d`.
     pub tier: String,
-    /// How often it was merged.
+    /// The place of the window's length among those of its tier.
     pub level: u8,
     /// Its window.
     pub window: Window,

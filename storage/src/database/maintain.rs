@@ -2,8 +2,9 @@
 //!
 //! What is due is a pure choice ([`due`]); one thread carries it out, another writes the head-chunk log's pages.
 
+use super::backoff::Backoff;
 use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR};
-use super::manifest::{BlockEntry, CheckpointEntry, Edit, Manifest, State};
+use super::manifest::{BlockEntry, CheckpointEntry, Edit, MERGED_PLACE, Manifest, State};
 use super::open::open_block;
 use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::{RetireQueue, Retired};
@@ -15,6 +16,7 @@ use crate::head::{CheckpointError, checkpoint};
 use crate::model::{BlockId, DurationMs, Lsn, TimestampMs, Window};
 use crate::read::ViewState;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,6 +32,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const BRAKE_AT: u64 = 2;
 /// How often memory is looked at while a cut or a checkpoint is under way.
 const BRAKE_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait after cuts or checkpoints that failed: memory fills up meanwhile.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether blocks are to be merged or dropped.
+const COMPACT_EVERY: Duration = Duration::from_secs(5);
+/// How long a thread rests after a panic.
+const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// How often the head-chunk log's full pages are written.
 const WRITE_OUT_EVERY: Duration = Duration::from_millis(100);
 /// Failures in a row for each line about them: one line a minute.
@@ -38,14 +46,15 @@ const FAILURES_PER_LINE: u32 = 600;
 /// The state of whoever maintains.
 #[derive(Debug)]
 pub(super) struct Maintenance {
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     reserve: Reserve,
-    retired: RetireQueue,
+    pub(super) retired: RetireQueue,
     /// Windows that end by here have been cut.
     cut_until: TimestampMs,
     checkpoint_lsn: Lsn,
     checkpoint_bytes: u64,
     last_look: Option<Duration>,
+    backoff: Backoff,
     /// The last flush for memory, if it did not help.
     last_flush: Option<Duration>,
 }
@@ -114,6 +123,7 @@ impl Maintenance {
             checkpoint_lsn,
             checkpoint_bytes: state.checkpoint.as_ref().map_or(0, |c| c.bytes),
             last_look: None,
+            backoff: Backoff::new(LOOK_EVERY, RETRY_MAX),
             last_flush: None,
         }
     }
@@ -124,6 +134,7 @@ impl Database {
     pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
         self.start_thread("maintain", DatabaseOptions::TICK, |database| database.maintain())?;
         self.start_thread("memory", BRAKE_EVERY, |database| database.brake())?;
+        self.start_thread("compact", COMPACT_EVERY, |database| database.compact_due())?;
         let mut failures = 0_u32;
         self.start_thread("head-log", WRITE_OUT_EVERY, move |database| {
             let Err(error) = database.head.log.write_out() else {
@@ -139,7 +150,8 @@ impl Database {
         })
     }
 
-    /// Runs `work` every `period` until the database is closed or gone.
+    /// Runs `work` every `period` until the database is closed or gone. A panic is told and counted, and ends but this run: a
+    /// database whose head is never cut again would fill memory in silence.
     fn start_thread(
         self: &Arc<Self>,
         name: &str,
@@ -149,9 +161,19 @@ impl Database {
         let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
         let database = Arc::downgrade(self);
         let run = move || {
-            while let Err(crossbeam::channel::RecvTimeoutError::Timeout) = stopped.recv_timeout(period) {
+            let mut wait = period;
+            while let Err(crossbeam::channel::RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
                 let Some(database) = database.upgrade() else { return };
-                work(&database);
+                // What is half done is either not in force (blocks without an edit) or done again.
+                let outcome = catch_unwind(AssertUnwindSafe(|| work(&database)));
+                wait = if outcome.is_ok() { period } else { PANIC_PAUSE };
+                if outcome.is_err() {
+                    database.counters.panics.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(
+                        thread = std::thread::current().name(),
+                        "a fault of Cardinal: a background thread panicked; it goes on after a minute"
+                    );
+                }
             }
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(run)?;
@@ -167,6 +189,9 @@ impl Database {
             return; // Nothing could be committed, and trying would rewrite whole blocks every few seconds.
         }
         let now = self.clock.monotonic();
+        if m.backoff.is_waiting(now) {
+            return;
+        }
         let looked_lately = m.last_look.is_some_and(|t| now.saturating_sub(t) < LOOK_EVERY);
         if looked_lately && self.options.background {
             return;
@@ -206,12 +231,15 @@ impl Database {
             result => result,
         };
         match result {
-            Ok(()) | Err(CutError::Closed) => {}
+            Ok(()) => m.backoff.succeeded(),
+            Err(CutError::Closed) => {}
             Err(error) => {
+                m.backoff.failed(now);
                 self.counters.maintenance_failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "maintenance failed; nothing is lost, it is tried again");
             }
         }
+        self.counters.maintenance_retry_at(m.backoff.until());
         self.refuse_or_admit(&mut m, due == Due::Flush, now);
         self.keep_reserve(&mut m);
     }
@@ -334,7 +362,8 @@ impl Database {
         let ended = old.cuts.windows().filter(is_cut);
         let cuts = old.cuts.after_cut(ended.chain(written.iter().map(|w| w.window.start)), &positions);
         let mut blocks = old.blocks.clone();
-        let entries: Vec<BlockEntry> = written.iter().map(entry).collect();
+        let arrived = self.head.newest();
+        let entries: Vec<BlockEntry> = written.iter().map(|w| entry(w, arrived)).collect();
         for (w, e) in written.iter().zip(&entries) {
             blocks.insert(w.id, Arc::new(open_block(&*self.fs, &self.dir, e)?));
         }
@@ -415,25 +444,21 @@ impl Database {
         Ok(written)
     }
 
-    /// Removes what a cut that failed has written.
+    /// Removes what a cut that failed has written. A merge may be writing beside it.
     fn discard_blocks(&self, first: BlockId) {
-        let dir = self.dir.join(BLOCKS_DIR);
-        let Ok(entries) = self.fs.read_dir(&dir) else { return };
-        for entry in entries {
-            if BlockId::from_name(&entry.name).is_some_and(|id| id >= first) {
-                let path = dir.join(&entry.name);
-                if let Err(error) = self.fs.remove_dir_all(&path) {
-                    tracing::warn!(path = %path.display(), %error, "an unfinished block could not be removed");
-                }
-            }
+        let Ok(entries) = self.fs.read_dir(&self.dir.join(BLOCKS_DIR)) else { return };
+        let ids = entries.iter().filter_map(|entry| BlockId::from_name(&entry.name));
+        for id in ids.filter(|id| (first.0..first.0 + MERGED_PLACE).contains(&id.0)) {
+            self.discard_block(id);
         }
     }
 
     /// Lets go of what no query can want any more.
-    fn retire(&self, m: &mut Maintenance) {
+    pub(super) fn retire(&self, m: &mut Maintenance) {
         while let Some(retired) = m.retired.pop() {
             match retired {
                 Retired::Series { until, positions, cuts } => self.retire_series(m, until, &positions, &cuts),
+                Retired::Blocks(blocks) => blocks.iter().for_each(|id| self.discard_block(*id)),
                 Retired::Ids(released) => {
                     released.iter().for_each(|(shard, released)| self.head.shard(*shard).release(released));
                 }
@@ -472,7 +497,7 @@ impl Database {
     }
 }
 
-fn entry(w: &Written) -> BlockEntry {
+fn entry(w: &Written, arrived: TimestampMs) -> BlockEntry {
     BlockEntry {
         id: w.id.0,
         tier: w.meta.tier.to_string(),
@@ -483,6 +508,8 @@ fn entry(w: &Written) -> BlockEntry {
         chunks_bytes: w.meta.chunks_bytes,
         series: w.meta.series,
         samples: w.meta.samples,
+        covered_as: None,
+        arrived_ms: Some(arrived.0),
     }
 }
 

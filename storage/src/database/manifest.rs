@@ -1,6 +1,7 @@
 //! The `MANIFEST`: the only commit point of a data directory (`docs/format/manifest.md`).
 
-use super::folders::{CHECKPOINT_DIR, NAMED_FOLDERS, QUARANTINE_DIR};
+use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, NAMED_FOLDERS, QUARANTINE_DIR};
+use crate::block::Tier;
 use crate::head::checkpoint;
 use crate::io::{File, Fs, OpenMode};
 use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, Window};
@@ -21,6 +22,9 @@ const REWRITE_BYTES: u64 = 1 << 20;
 /// The file.
 pub(super) const NAME: &str = "MANIFEST";
 const NEW_NAME: &str = "MANIFEST.new";
+
+/// The first place of a merged block among the ids of one sequence; those of cuts are below.
+pub(crate) const MERGED_PLACE: u64 = 32768;
 
 /// What is fixed when a directory is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +51,12 @@ pub(crate) struct BlockEntry {
     pub(crate) chunks_bytes: u64,
     pub(crate) series: u64,
     pub(crate) samples: u64,
+    /// The id by which deletions judge it, where it is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) covered_as: Option<u64>,
+    /// The newest sample known when the newest of its data came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arrived_ms: Option<i64>,
 }
 
 /// The checkpoint in force and what it needs beside it.
@@ -179,6 +189,20 @@ impl Init {
 }
 
 impl BlockEntry {
+    /// The id by which deletions judge it.
+    pub(crate) fn covered_as(&self) -> BlockId {
+        BlockId(self.covered_as.unwrap_or(self.id))
+    }
+
+    /// The resolution of its samples; of one that this version does not know, the coarsest, which is kept longest.
+    pub(crate) fn tier(&self) -> Tier {
+        Tier::ALL.into_iter().find(|t| t.to_string() == self.tier).unwrap_or(Tier::Day)
+    }
+
+    pub(crate) fn arrived(&self) -> Option<TimestampMs> {
+        self.arrived_ms.map(TimestampMs)
+    }
+
     pub(crate) fn window(&self) -> Window {
         Window { start: TimestampMs(self.window_start), len: DurationMs(self.window_ms) }
     }
@@ -207,8 +231,13 @@ impl State {
     }
 
     /// An id for the `nth` block of the next edit.
-    pub(crate) fn next_block_id(&self, nth: usize) -> BlockId {
-        BlockId(self.next_sequence * 65536 + nth as u64)
+    pub(crate) fn next_block_id(&self, nth: u64) -> BlockId {
+        BlockId(self.next_sequence * 65536 + nth)
+    }
+
+    /// An id for a block that is merged beside other edits; `nth` is never given twice by one process.
+    pub(crate) fn merged_block_id(&self, nth: u64) -> BlockId {
+        self.next_block_id(MERGED_PLACE + nth % MERGED_PLACE)
     }
 }
 
@@ -374,16 +403,20 @@ impl Manifest {
 }
 
 /// Bytes at the end that are no edit are the remains of one that a crash interrupted, or one that was committed and is
-/// damaged. A commit lets the checkpoint before it go: where that is gone, the edit was committed, and everything that it
-/// names must stay for whoever mends it.
+/// damaged. A commit lets the checkpoint before it go, or blocks: where one is gone, the edit was committed, and everything
+/// that it names must stay for whoever mends it.
 fn refuse_damage(fs: &dyn Fs, dir: &Path, state: &State, offset: u64) -> Result<(), ManifestError> {
-    let Some(checkpoint) = &state.checkpoint else { return Ok(()) };
-    let file = checkpoint::path_of(&dir.join(CHECKPOINT_DIR), checkpoint.number);
-    if fs.exists(&file).map_err(|source| ManifestError::Io { path: file.clone(), source })? {
-        return Ok(());
+    let checkpoint =
+        state.checkpoint.as_ref().map(|c| checkpoint::path_of(&dir.join(CHECKPOINT_DIR), c.number));
+    let blocks = state.blocks.keys().map(|id| dir.join(BLOCKS_DIR).join(id.to_string()));
+    for path in checkpoint.into_iter().chain(blocks) {
+        if !fs.exists(&path).map_err(|source| ManifestError::Io { path: path.clone(), source })? {
+            let expected = format!("the edit that took {} out of force", path.display());
+            let found = "a damaged one".into();
+            return Err(ManifestError::Corrupt { path: dir.join(NAME), offset, expected, found });
+        }
     }
-    let expected = format!("the edit that took {} out of force", file.display());
-    Err(ManifestError::Corrupt { path: dir.join(NAME), offset, expected, found: "a damaged one".into() })
+    Ok(())
 }
 
 /// Copies what is about to be cut.

@@ -3,10 +3,13 @@
 //! ```text
 //! append ──► Wal, Head          view ──► blocks + head, one consistent whole
 //! maintain ──► cut (head → block), checkpoint, retire; each commits by one edit of the manifest
+//! compaction ──► blocks → block, and what is past retention; on a thread of its own
 //! ```
 
 mod aliases;
 mod append;
+mod backoff;
+mod compaction;
 mod folders;
 mod inspect;
 mod maintain;
@@ -26,7 +29,7 @@ pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, 
 pub use manifest::ManifestError;
 pub use open::OpenError;
 pub use options::DatabaseOptions;
-pub use stats::{Cardinality, HeadStats, Stats, Top};
+pub use stats::{Cardinality, CompactionResult, CompactionStats, HeadStats, Stats, Top};
 
 use crate::head::Head;
 use crate::index::Matcher;
@@ -45,6 +48,8 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 pub use crate::compact::cut::CutError;
+pub use crate::compact::merge::CompactError;
+pub use crate::compact::retention::Retention;
 
 /// An open data directory. All methods may be called from any thread.
 #[derive(Debug)]
@@ -65,6 +70,8 @@ pub struct Database {
     refuse_new_series: AtomicBool,
     /// Held by whoever cuts, makes a checkpoint or retires: one at a time.
     maintenance: Mutex<Maintenance>,
+    /// Held by whoever merges or drops blocks; taken before `maintenance`.
+    compaction: Mutex<compaction::Compaction>,
     counters: stats::Counters,
     closing: Arc<AtomicBool>,
     threads: Mutex<Vec<(crossbeam::channel::Sender<()>, JoinHandle<()>)>>,

@@ -122,6 +122,7 @@ impl Database {
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
             maintenance: Mutex::new(maintenance),
+            compaction: Mutex::default(),
             counters: super::stats::Counters::replayed(&replayed),
             closing: Arc::new(AtomicBool::new(false)),
             threads: Mutex::default(),

@@ -1,5 +1,6 @@
 //! What a database is opened with.
 
+use crate::compact::retention::Retention;
 use crate::io::{Clock, Fs, RealFs, SystemClock};
 use crate::model::{DurationMs, ShardCount};
 use crate::wal::{SyncMode, WalOptions};
@@ -28,8 +29,10 @@ pub struct DatabaseOptions {
     pub wal_buffer_bytes: usize,
     /// A checkpoint starts when the log since the last one exceeds this, or the last one's size.
     pub checkpoint_bytes: u64,
+    /// How long data are kept.
+    pub retention: Retention,
     /// Whether threads of its own write out chunks, cut windows and make checkpoints. Without, the owner calls
-    /// [`super::Database::maintain`]: for tests that own time.
+    /// [`super::Database::maintain`] and [`super::Database::compact_due`]: for tests that own time.
     pub background: bool,
     /// The disk.
     pub fs: Arc<dyn Fs>,
@@ -50,6 +53,7 @@ impl DatabaseOptions {
             wal_segment_bytes: 64 << 20,
             wal_buffer_bytes: 64 << 20,
             checkpoint_bytes: 256 << 20,
+            retention: Retention::default(),
             background: true,
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::default()),

@@ -1,13 +1,13 @@
 //! What may go only when no query can want it any more.
 //!
 //! Each publication of a view leaves the one before to the queries that hold it. Entries wait, in order, for theirs to be
-//! dropped: then series leave and segments are deleted, and what that leaves behind (slots, value ids) waits for the
+//! dropped: then series leave, and blocks and segments are deleted, and what that leaves behind (slots, value ids) waits for the
 //! queries that ran meanwhile, before it is given again.
 
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::symbols::Released;
-use crate::model::{ShardId, TimestampMs};
+use crate::model::{BlockId, ShardId, TimestampMs};
 use crate::read::ViewState;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -18,6 +18,8 @@ pub(super) enum Retired {
     /// Idle series whose data lies in windows that end by `until`, in records below the shard's position; and segments of
     /// which all is cut in the view that was published then. Later cuts do not count: readers of that view may be left.
     Series { until: TimestampMs, positions: Vec<HeadPos>, cuts: CutPositions },
+    /// Blocks that others have taken the place of, or that are past retention.
+    Blocks(Vec<BlockId>),
     /// Ids that removed series left behind.
     Ids(Vec<(ShardId, Released)>),
 }

@@ -2,9 +2,11 @@
 
 use super::Database;
 use super::replay::Replayed;
+use crate::block::Tier;
+use crate::compact::plan::overlapping_windows;
 use crate::model::TimestampMs;
 use crate::wal::WalStats;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -25,6 +27,72 @@ pub(super) struct Counters {
     pub(super) series_left: AtomicU64,
     pub(super) replayed_samples: AtomicU64,
     pub(super) replay_corruptions: AtomicU64,
+    pub(super) panics: AtomicU64,
+    /// When the next try is due after a failure, in nanoseconds of the clock that never goes back.
+    maintenance_retry_ns: AtomicU64,
+    compaction_retry_ns: AtomicU64,
+    compactions: [AtomicU64; CompactionResult::ALL.len()],
+    compaction_read_bytes: AtomicU64,
+    compaction_written_bytes: AtomicU64,
+    compaction_ms: AtomicU64,
+    dropped_blocks: AtomicU64,
+    /// Of the merge under way: bytes of chunks read, and those that there are.
+    pub(super) merge_read_bytes: AtomicU64,
+    merge_bytes: AtomicU64,
+}
+
+/// How a compaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompactionResult {
+    /// Blocks became one.
+    Merged,
+    /// Blocks were dropped whole.
+    Dropped,
+    /// The disk might not have had the room.
+    NoSpace,
+    /// A block is damaged and was set aside.
+    Damaged,
+    /// The disk refused.
+    Failed,
+}
+
+impl CompactionResult {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Merged, Self::Dropped, Self::NoSpace, Self::Damaged, Self::Failed];
+
+    /// As a label's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Dropped => "dropped",
+            Self::NoSpace => "no_space",
+            Self::Damaged => "damaged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Compaction in numbers. Counts are since the process began.
+#[derive(Clone, Debug, Default)]
+pub struct CompactionStats {
+    /// How compactions ended, in the order of [`CompactionResult::ALL`].
+    pub by_result: [u64; CompactionResult::ALL.len()],
+    /// Bytes of the blocks that were merged.
+    pub read_bytes: u64,
+    /// Bytes of the blocks that they became.
+    pub written_bytes: u64,
+    /// Time spent in merges that succeeded.
+    pub time: Duration,
+    /// Blocks that were dropped whole.
+    pub dropped_blocks: u64,
+    /// Of the merge under way: bytes of chunks read and those that there are; zeroes where there is none.
+    pub progress: (u64, u64),
+    /// How long nothing is tried after a failure.
+    pub backoff: Duration,
+    /// Blocks by tier and level.
+    pub blocks_by_level: Vec<(Tier, u8, u64)>,
+    /// Windows in which blocks overlap.
+    pub overlapping_windows: u64,
 }
 
 impl Counters {
@@ -33,6 +101,38 @@ impl Counters {
         counters.replayed_samples.store(replayed.samples, Relaxed);
         counters.replay_corruptions.store(replayed.corruptions + replayed.orphans, Relaxed);
         counters
+    }
+
+    pub(super) fn compacted(&self, result: CompactionResult) {
+        self.compactions[result as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn dropped(&self, blocks: u64) {
+        self.dropped_blocks.fetch_add(blocks, Relaxed);
+    }
+
+    pub(super) fn merge_began(&self, chunk_bytes: u64) {
+        self.merge_read_bytes.store(0, Relaxed);
+        self.merge_bytes.store(chunk_bytes, Relaxed);
+    }
+
+    pub(super) fn merge_ended(&self) {
+        self.merge_began(0);
+    }
+
+    pub(super) fn merged(&self, read_bytes: u64, written_bytes: u64, took: Duration) {
+        self.compacted(CompactionResult::Merged);
+        self.compaction_read_bytes.fetch_add(read_bytes, Relaxed);
+        self.compaction_written_bytes.fetch_add(written_bytes, Relaxed);
+        self.compaction_ms.fetch_add(took.as_millis() as u64, Relaxed);
+    }
+
+    pub(super) fn maintenance_retry_at(&self, at: Duration) {
+        self.maintenance_retry_ns.store(at.as_nanos() as u64, Relaxed);
+    }
+
+    pub(super) fn compaction_retry_at(&self, at: Duration) {
+        self.compaction_retry_ns.store(at.as_nanos() as u64, Relaxed);
     }
 
     pub(super) fn cut(&self, blocks: u64, samples: u64, took: Duration) {
@@ -99,6 +199,12 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Cuts and checkpoints that failed.
     pub maintenance_failures: u64,
+    /// How long neither is tried after a failure.
+    pub maintenance_backoff: Duration,
+    /// Panics of background threads, each of which went on.
+    pub panics: u64,
+    /// Compaction.
+    pub compaction: CompactionStats,
     /// Failed attempts to write the head-chunk log.
     pub head_log_failures: u64,
     /// Damaged records of the head-chunk log that cuts went on without.
@@ -153,6 +259,9 @@ impl Database {
             cut_time: Duration::from_millis(c.cut_ms.load(Relaxed)),
             checkpoints: c.checkpoints.load(Relaxed),
             maintenance_failures: c.maintenance_failures.load(Relaxed),
+            maintenance_backoff: self.wait_until(&c.maintenance_retry_ns),
+            panics: c.panics.load(Relaxed),
+            compaction: self.compaction_stats(),
             head_log_failures: c.head_log_failures.load(Relaxed),
             cut_corruptions: c.cut_corruptions.load(Relaxed),
             reserve_bytes: c.reserve_bytes.load(Relaxed),
@@ -160,6 +269,28 @@ impl Database {
             series_left: c.series_left.load(Relaxed),
             replayed_samples: c.replayed_samples.load(Relaxed),
             replay_corruptions: c.replay_corruptions.load(Relaxed),
+        }
+    }
+
+    fn wait_until(&self, retry_ns: &AtomicU64) -> Duration {
+        Duration::from_nanos(retry_ns.load(Relaxed)).saturating_sub(self.clock.monotonic())
+    }
+
+    fn compaction_stats(&self) -> CompactionStats {
+        let (c, view) = (&self.counters, self.view.load());
+        let specs = || view.blocks.values().map(|b| b.spec());
+        let mut by_level = BTreeMap::<(Tier, u8), u64>::new();
+        specs().for_each(|s| *by_level.entry((s.tier, s.level)).or_default() += 1);
+        CompactionStats {
+            by_result: CompactionResult::ALL.map(|r| c.compactions[r as usize].load(Relaxed)),
+            read_bytes: c.compaction_read_bytes.load(Relaxed),
+            written_bytes: c.compaction_written_bytes.load(Relaxed),
+            time: Duration::from_millis(c.compaction_ms.load(Relaxed)),
+            dropped_blocks: c.dropped_blocks.load(Relaxed),
+            progress: (c.merge_read_bytes.load(Relaxed), c.merge_bytes.load(Relaxed)),
+            backoff: self.wait_until(&c.compaction_retry_ns),
+            blocks_by_level: by_level.into_iter().map(|((tier, level), n)| (tier, level, n)).collect(),
+            overlapping_windows: overlapping_windows(specs().map(|s| (s.tier, s.window))),
         }
     }
 

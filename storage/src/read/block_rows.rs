@@ -100,6 +100,22 @@ impl<'a> BlockRows<'a> {
         Ok(Some(shard.with_value(name, value, str::to_string)?))
     }
 
+    /// Whether the current series can have samples in `range`, told without reading any: by the block's window where it lies
+    /// inside, else by where the chunks are. A day's block has many series that lived for minutes.
+    pub(crate) fn may_have_samples(&mut self, range: TimeRange) -> bool {
+        let window = self.reader.shard().block().spec().window.range();
+        if range.after <= window.after && window.until <= range.until {
+            return true;
+        }
+        let ordinal = self.ordinal();
+        match self.missing.or_note(self.reader.chunk_refs(ordinal)) {
+            Some(mut chunks) => {
+                chunks.any(|c| self.missing.or_note(c).is_none_or(|c| c.range.overlaps(range)))
+            }
+            None => true,
+        }
+    }
+
     /// Adds the chunks of the current series that may have samples in `range`, without those that cannot be read.
     pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
         let ordinal = self.ordinal();

@@ -91,10 +91,11 @@ impl<'a> SeriesCursor<'a> {
         Ok(())
     }
 
-    /// Whether the current series can have samples in the range, told without reading any: by the blocks' windows, and the
-    /// head always.
+    /// Whether the current series can have samples in the range, told without reading any.
     pub(super) fn may_have_samples(&mut self) -> bool {
-        !self.in_blocks.is_empty() || self.head.may_have_samples(self.range)
+        let Self { blocks, in_blocks, range, .. } = self;
+        in_blocks.iter().any(|at| blocks[*at].may_have_samples(*range))
+            || self.in_head && self.head.may_have_samples(self.range)
     }
 
     /// The samples of the current series in the range: times strictly ascending, staleness markers included.

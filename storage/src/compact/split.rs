@@ -1,0 +1,57 @@
+//! Where a series is cut into chunks.
+
+use crate::model::Window;
+use std::ops::Range;
+
+/// Samples of a chunk at most: a reader of a short range decodes whole chunks.
+const CHUNK_SAMPLES_MAX: usize = 4096;
+/// So many samples are one chunk, wherever in the window they lie: a day of one a minute, two hours of one every four seconds.
+const CHUNK_SAMPLES_GOOD: usize = 2048;
+/// Denser series are cut at the same instants all, in so many parts of the window, so that a series that began or paused
+/// within it still shares the time columns of the parts where it did not.
+const PARTS: i64 = 4;
+
+/// Cuts the samples at these times, all in `window`, into the chunks that they become.
+pub(super) fn split(t: &[i64], window: Window) -> Vec<Range<usize>> {
+    if t.len() <= CHUNK_SAMPLES_GOOD {
+        return std::iter::once(0..t.len()).collect();
+    }
+    let mut out = Vec::new();
+    let mut from = 0;
+    for part in 1..=PARTS {
+        // Of a window of 2^63 ms nothing would be left of the product.
+        let end = window.start.0.saturating_add((window.len.0 / PARTS).saturating_mul(part));
+        let to = if part == PARTS { t.len() } else { from + t[from..].partition_point(|t| *t <= end) };
+        let n = to - from;
+        let pieces = n.div_ceil(CHUNK_SAMPLES_MAX);
+        out.extend((0..pieces).map(|i| from + n * i / pieces..from + n * (i + 1) / pieces));
+        from = to;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DurationMs, TimestampMs};
+
+    #[test]
+    fn dense_series_are_cut_at_the_same_instants() {
+        let window = Window { start: TimestampMs(86_400_000), len: DurationMs::hours(24) };
+        let check = |first: i64, n: i64, step: i64, want: &[usize]| {
+            let t: Vec<i64> = (0..n).map(|i| window.start.0 + first + i * step).collect();
+            let ranges = split(&t, window);
+            assert_eq!(ranges.iter().map(Range::len).collect::<Vec<_>>(), want, "{n} every {step} ms");
+            assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, t.len()));
+            assert!(ranges.windows(2).all(|r| r[0].end == r[1].start));
+        };
+        check(1, 1, 15_000, &[1]);
+        check(60_000, 1440, 60_000, &[1440]);
+        check(15_000, 2048, 15_000, &[2048]);
+        check(15_000, 5760, 15_000, &[1440; 4]);
+        check(1, 5760, 15_000, &[1440; 4]);
+        check(3 * 3_600_000, 5040, 15_000, &[721, 1440, 1440, 1439]);
+        check(1000, 86_400, 1000, &[3600; 24]);
+        check(1, 3000, 1, &[3000]);
+    }
+}
