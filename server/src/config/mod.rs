@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cardinal_storage::database::Retention;
 use cardinal_storage::model::{DurationMs, ShardCount};
 
 pub use features::QueryFeatures;
@@ -59,6 +60,8 @@ pub struct Config {
     pub ingest_request_samples: u64,
     /// `ingest.inflight_bytes`
     pub ingest_inflight_bytes: u64,
+    /// `retention.*`
+    pub retention: Retention,
     /// `limits.label_names`
     pub limits_label_names: u64,
     /// `limits.label_name_bytes`

@@ -3,6 +3,7 @@
 use super::value::{self, ValueError};
 use super::{Config, LogFormat, LogLevel, MEMORY_BUDGET_MIN, QueryFeatures, WalSync};
 use cardinal_storage::model::{DurationMs, ShardCount};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One setting: its name, default and meaning, and how its text becomes a field of [`Config`].
@@ -157,6 +158,59 @@ pub const SETTINGS: &[Setting] = &[
         effective: None,
     },
     Setting {
+        name: "retention.raw",
+        default: "7d",
+        kind: "DURATION",
+        doc: "How long samples are kept as they came, in the time of the data: back from the newest sample, or from the clock where that is \
+              behind. A block is dropped once all of its window is older, which is at most a day later; until then queries see it. What is \
+              imported stays for a day after it came, whatever its age: raise this first to keep it.",
+        set: |c, v| put(&mut c.retention.tiers[0], retention(v)),
+        effective: None,
+    },
+    Setting {
+        name: "retention.5m",
+        default: "30d",
+        kind: "DURATION",
+        doc: "How long buckets of five minutes are kept. This version makes none yet.",
+        set: |c, v| put(&mut c.retention.tiers[1], retention(v)),
+        effective: None,
+    },
+    Setting {
+        name: "retention.1h",
+        default: "90d",
+        kind: "DURATION",
+        doc: "How long buckets of an hour are kept. This version makes none yet.",
+        set: |c, v| put(&mut c.retention.tiers[2], retention(v)),
+        effective: None,
+    },
+    Setting {
+        name: "retention.1d",
+        default: "365d",
+        kind: "DURATION",
+        doc: "How long buckets of a day are kept. This version makes none yet.",
+        set: |c, v| put(&mut c.retention.tiers[3], retention(v)),
+        effective: None,
+    },
+    Setting {
+        name: "retention.accounts",
+        default: "off",
+        kind: "LIST",
+        doc: "Accounts whose samples are kept longer or shorter than `retention.raw` says: `459500=30d, trial=1d`, or `off`. A block that \
+              other accounts still need is written anew without theirs, once its day is over and theirs is past; until then queries \
+              see them.",
+        set: |c, v| put(&mut c.retention.accounts, accounts(v)),
+        effective: None,
+    },
+    Setting {
+        name: "retention.size",
+        default: "off",
+        kind: "SIZE",
+        doc: "Most bytes that blocks may take, or `off`. Beyond it the oldest windows are dropped, whatever their retention; the newest one \
+              stays. The log and what is not yet in a block come on top.",
+        set: |c, v| put(&mut c.retention.bytes_max, value::or_off(v, value::positive_size)),
+        effective: None,
+    },
+    Setting {
         name: "limits.label_names",
         default: "64",
         kind: "COUNT",
@@ -296,6 +350,7 @@ impl Config {
             ingest_request_bytes: 0,
             ingest_request_samples: 0,
             ingest_inflight_bytes: 0,
+            retention: Default::default(),
             limits_label_names: 0,
             limits_label_name_bytes: 0,
             limits_label_value_bytes: 0,
@@ -369,6 +424,38 @@ fn memory_budget(text: &str) -> Result<u64, ValueError> {
     Ok(bytes)
 }
 
+/// Less than an hour is a slip of the unit: blocks would go as soon as they are there.
+fn retention(text: &str) -> Result<DurationMs, ValueError> {
+    let kept = value::positive_duration(text)?;
+    if kept < DurationMs::hours(1) {
+        return Err(ValueError(format!("{text} is no retention: at least 1h")));
+    }
+    Ok(kept)
+}
+
+/// `account=duration`, separated by commas. Accounts with a comma in their name cannot be named.
+fn accounts(text: &str) -> Result<BTreeMap<String, DurationMs>, ValueError> {
+    let mut accounts = BTreeMap::new();
+    let entries = text.split(',').map(str::trim).filter(|_| text != "off");
+    for entry in entries {
+        let wrong = || {
+            ValueError(format!(
+                "{entry:?} is no account with its retention: write 459500=30d, trial=1d; or off"
+            ))
+        };
+        let (account, kept) = entry.rsplit_once('=').ok_or_else(wrong)?;
+        let (account, kept) = (account.trim(), kept.trim());
+        if account.is_empty() {
+            return Err(wrong());
+        }
+        let kept = retention(kept).map_err(|e| ValueError(format!("account {account:?}: {e}")))?;
+        if accounts.insert(account.to_owned(), kept).is_some() {
+            return Err(ValueError(format!("account {account:?} is there twice: keep one of them")));
+        }
+    }
+    Ok(accounts)
+}
+
 fn boolean(text: &str) -> Result<bool, ValueError> {
     value::choice(text, &[("true", true), ("false", false), ("on", true), ("off", false)])
 }
@@ -383,7 +470,10 @@ mod tests {
         for setting in SETTINGS {
             assert!((setting.set)(&mut config, setting.default).is_ok(), "{}", setting.name);
             assert!(
-                setting.name.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'),
+                setting
+                    .name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '_'),
                 "{}",
                 setting.name
             );
@@ -401,12 +491,38 @@ mod tests {
     }
 
     #[test]
+    fn accounts_have_retentions_of_their_own() {
+        let check = |text: &str, want: &[(&str, i64)]| {
+            let found = accounts(text).expect(text);
+            let found: Vec<_> =
+                found.iter().map(|(account, kept)| (account.as_str(), kept.0 / 3_600_000)).collect();
+            assert_eq!(found, want, "{text:?}");
+        };
+        check("off", &[]);
+        check("459500=30d", &[("459500", 720)]);
+        check(" 459500 = 30d ,trial=1d, a=b=1h", &[("459500", 720), ("a=b", 1), ("trial", 24)]);
+        check("off=2h", &[("off", 2)]);
+    }
+
+    #[test]
     fn values_that_are_refused() {
         let check = |name: &str, text: &str, expected: &str| {
             let error = (setting(name).expect("exists").set)(&mut Config::defaults(), text).expect_err(text);
             assert_eq!(error.to_string(), expected);
         };
         check("wal.sync", "comit", "\"comit\" is not one of commit, interval (did you mean commit?)");
+        check("retention.raw", "59m", "59m is no retention: at least 1h");
+        check("retention.1h", "1", "\"1\" is not a duration: write it like 15s, 2h, 1h30m or 7d");
+        let wrong = "\"trial\" is no account with its retention: write 459500=30d, trial=1d; or off";
+        check("retention.accounts", "459500=30d, trial", wrong);
+        check(
+            "retention.accounts",
+            "",
+            "\"\" is no account with its retention: write 459500=30d, trial=1d; or off",
+        );
+        check("retention.accounts", "a=1d,a=2d", "account \"a\" is there twice: keep one of them");
+        check("retention.accounts", "a=1m", "account \"a\": 1m is no retention: at least 1h");
+        check("retention.size", "0", "must be more than 0; or off");
         check("shards", "0", "0 is too few: at least 1");
         check("shards", "70000", "70000 is not a number of shards: 1 to 256");
         check("head.window", "7h", "7h is not a window: 1m to 24h, and a whole number of them in a day");
