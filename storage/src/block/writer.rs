@@ -128,6 +128,11 @@ impl BlockWriter {
         Ok(())
     }
 
+    /// What is being written.
+    pub fn spec(&self) -> &BlockSpec {
+        &self.spec
+    }
+
     /// Where the next chunk of the shard begun last will lie.
     pub fn chunk_offset(&self) -> u64 {
         self.chunks.position() - self.shard.as_ref().map_or(0, |s| s.chunks_offset)

@@ -102,7 +102,7 @@ fn one_of_group<const W: usize>(group: &[u8; W], i: usize) -> u64 {
 
 /// Eight bytes from `at` on.
 #[inline(always)]
-fn word(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..).and_then(|b| b.first_chunk::<8>()) {
         Some(b) => u64::from_le_bytes(*b),
         None => last_word(bytes, at),

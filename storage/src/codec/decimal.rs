@@ -2,7 +2,7 @@
 
 use super::error::{ChunkError, take_u8};
 use super::exceptions::{self, Columns, Exceptions};
-use super::ints::{self, IntScratch, IntStream, Order, PIECE};
+use super::ints::{self, IntScratch, IntStream, Order, PIECE, Packing};
 
 /// The greatest exponent: beyond it a double's 17 digits leave nothing before the point.
 pub(super) const EXPONENT_MAX: u8 = 15;
@@ -50,10 +50,15 @@ pub(super) fn exponent_of(v: f64, from: u8, max: u8) -> Option<(u8, i64)> {
 }
 
 /// Appends the values section. `None`, and nothing appended, when too many of the values are no decimals.
-pub(super) fn encode(values: &[f64], order: Option<Order>, out: &mut Vec<u8>) -> Option<Order> {
+pub(super) fn encode(
+    values: &[f64],
+    order: Option<Order>,
+    packing: Packing,
+    out: &mut Vec<u8>,
+) -> Option<Order> {
     let (exponent, Columns { columns: [ints], exceptions }) = split(values)?;
     exceptions::put_shape(exponent, values, &exceptions, out);
-    Some(ints::encode(&ints, order, &mut IntScratch::default(), out))
+    Some(ints::encode(&ints, order, &mut IntScratch::new(packing), out))
 }
 
 /// The exponent and the integers under it. `None` when too many of the values are no decimals.
@@ -161,7 +166,7 @@ mod tests {
 
     fn check_golden(values: &[f64], want: &[u8]) {
         let mut out = vec![];
-        encode(values, None, &mut out).unwrap();
+        encode(values, None, Packing::Quick, &mut out).unwrap();
         assert_eq!(out, want, "{values:?}");
         let mut back = vec![];
         decode(&out, values.len(), &mut back).unwrap();
@@ -199,7 +204,7 @@ mod tests {
     fn many_digit_doubles_are_left_to_others() {
         let values: Vec<f64> = (1..100).map(|i| 1.0 / f64::from(i)).collect();
         let mut out = vec![];
-        assert_eq!(encode(&values, None, &mut out), None);
+        assert_eq!(encode(&values, None, Packing::Quick, &mut out), None);
         assert!(out.is_empty());
     }
 
@@ -207,7 +212,7 @@ mod tests {
         #[test]
         fn round_trip(values in values(1..300)) {
             let mut out = vec![];
-            if encode(&values, None, &mut out).is_some() {
+            if encode(&values, None, Packing::Quick, &mut out).is_some() {
                 let mut back = vec![];
                 decode(&out, values.len(), &mut back).unwrap();
                 prop_assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));

@@ -8,7 +8,7 @@ use super::chunk::{self, ChunkTimes, Encoding};
 use super::decimal::{self, Decimals};
 use super::error::ChunkError;
 use super::exceptions::{self, Columns, Exceptions};
-use super::ints::{self, IntScratch, IntStream, PIECE};
+use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
 use super::shared::{ChunkPlace, Shared};
 
 /// Chunks of a chain: it bounds what one series costs to read.
@@ -31,9 +31,9 @@ impl Integers {
     }
 
     /// Appends the values section of plain decimals.
-    pub(super) fn encode(&self, values: &[f64], exceptions: &[u32], out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, values: &[f64], exceptions: &[u32], packing: Packing, out: &mut Vec<u8>) {
         exceptions::put_shape(self.exponent, values, exceptions, out);
-        ints::encode(&self.ints, None, &mut IntScratch::default(), out);
+        ints::encode(&self.ints, None, &mut IntScratch::new(packing), out);
     }
 
     /// Appends the values section of differences to `base` at `place`. `false`, and nothing appended, where they cannot be
@@ -43,6 +43,7 @@ impl Integers {
         values: &[f64],
         exceptions: &[u32],
         (base, place): (&Integers, ChunkPlace),
+        packing: Packing,
         out: &mut Vec<u8>,
     ) -> bool {
         let alike = base.exponent == self.exponent && base.ints.len() == self.ints.len();
@@ -53,7 +54,7 @@ impl Integers {
         place.put(out);
         let differences: Vec<i64> =
             self.ints.iter().zip(&base.ints).map(|(own, base)| own.wrapping_sub(*base)).collect();
-        ints::encode(&differences, None, &mut IntScratch::default(), out);
+        ints::encode(&differences, None, &mut IntScratch::new(packing), out);
         self.chain = base.chain + 1;
         true
     }
@@ -172,7 +173,7 @@ mod tests {
     const COLUMN: Times = Times::Column(TimeColumnId(0));
 
     /// Seals columns of equal length as the buckets of a family, then the last once more as its equal.
-    fn sealed(buckets: &[Vec<f64>]) -> (Chunks, Vec<ChunkPlace>) {
+    fn sealed(buckets: &[Vec<f64>], packing: Packing) -> (Chunks, Vec<ChunkPlace>) {
         let t: Vec<i64> = (0..buckets[0].len() as i64).map(|i| i * 15_000).collect();
         let mut chunks = Chunks::default();
         encode_column(&t, &mut chunks.column);
@@ -185,7 +186,8 @@ mod tests {
         for v in buckets {
             let offset = chunks.bytes.len();
             let on = base.as_ref().map(|(integers, place)| (integers, *place));
-            let integers = seal_bucket((&t, v), COLUMN, on, &mut EncoderHint::default(), &mut chunks.bytes);
+            let hint = &mut EncoderHint::default();
+            let integers = seal_bucket((&t, v), COLUMN, on, packing, hint, &mut chunks.bytes);
             let place = end_of(&chunks.bytes, offset);
             base = integers.map(|integers| (integers, place)).or(base);
         }
@@ -203,7 +205,12 @@ mod tests {
     }
 
     fn check_round_trip(buckets: &[Vec<f64>]) -> (Chunks, Vec<ChunkPlace>) {
-        let (chunks, places) = sealed(buckets);
+        check_packed(buckets, Packing::Dense);
+        check_packed(buckets, Packing::Quick)
+    }
+
+    fn check_packed(buckets: &[Vec<f64>], packing: Packing) -> (Chunks, Vec<ChunkPlace>) {
+        let (chunks, places) = sealed(buckets, packing);
         for (v, place) in buckets.iter().chain(buckets.last()).zip(&places) {
             assert_eq!(read(&chunks, *place).unwrap(), v.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         }
@@ -257,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_rests_on_damage_is_lost_and_nothing_else() {
-        let (mut chunks, places) = sealed(&family(4, 50));
+        let (mut chunks, places) = sealed(&family(4, 50), Packing::Quick);
         chunks.bytes[places[1].offset as usize] = 0x8c;
         let lost: Vec<bool> = places.iter().map(|p| read(&chunks, *p).is_err()).collect();
         assert_eq!(lost, [false, true, true, true, true]);
@@ -269,7 +276,7 @@ mod tests {
 
     #[test]
     fn chains_without_end_are_refused() {
-        let (mut chunks, _) = sealed(&family(1, 4));
+        let (mut chunks, _) = sealed(&family(1, 4), Packing::Quick);
         let offset = chunks.bytes.len() as u64;
         // A chunk that rests on itself: as differences, then as its own equal.
         for (encoding, tail) in [(0x8a, &[0, 0, 0][..]), (0x8b, &[])] {
@@ -294,7 +301,7 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_do_not_panic(encoding in 10u8..12, body: Vec<u8>, at: usize, mask: u8) {
-            let (mut chunks, places) = sealed(&family(6, 40));
+            let (mut chunks, places) = sealed(&family(6, 40), Packing::Dense);
             let own = [&[0x80 | encoding, 1][..], &body].concat();
             let _ = decode(&own, &chunks, &mut Samples::new());
             let at = at % chunks.bytes.len();

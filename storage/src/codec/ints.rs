@@ -5,6 +5,7 @@
 
 use super::bitpack::{pack, packed_len, packed_width, unpack, width_of};
 use super::error::{ChunkError, take, take_u8, take_varint, take_zigzag};
+use super::tans;
 use crate::model::varint::{self, unzigzag, zigzag};
 
 /// How residuals are made of the numbers. The discriminants are on disk.
@@ -18,12 +19,29 @@ pub(super) enum Order {
     Delta2 = 2,
 }
 
+/// How residuals may be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// Bit-packed: the quickest to read.
+    #[default]
+    Quick,
+    /// By entropy where that is shorter; it takes longer to read.
+    Dense,
+}
+
 /// What an encoder of integer streams works with; reused from stream to stream.
 #[derive(Default)]
 pub(super) struct IntScratch {
+    packing: Packing,
     delta: Vec<i64>,
     delta2: Vec<i64>,
     picked: Vec<i64>,
+}
+
+impl IntScratch {
+    pub(super) fn new(packing: Packing) -> Self {
+        Self { packing, ..Self::default() }
+    }
 }
 
 /// How a stream of residuals is packed.
@@ -35,6 +53,17 @@ struct Plan {
 
 /// The code of width 64 in the shape byte.
 const WIDTH_64: u8 = 63;
+/// Instead of a width: the residuals are coded by entropy.
+const CODED: u8 = 62;
+/// Beside the table's number: residuals are folded around the base, which is their median then.
+const FOLDED: u8 = 0x80;
+
+/// Fewer residuals are not worth the search.
+const CODED_MIN: usize = 12;
+/// What coded residuals take beyond their bits: table, shift, length.
+const CODED_BYTES: usize = 4;
+/// What is coded must be shorter than packed by one part in so many, since it takes longer to read.
+const CODED_GAIN: usize = 20;
 
 /// How many numbers are decoded at a time: they stay in the nearest cache from step to step.
 pub(super) const PIECE: usize = 256;
@@ -45,7 +74,7 @@ const MEDIAN_OF: usize = 63;
 /// Appends the numbers of `x`. `order` is what to use, or `None` to have the best searched for; what was used is
 /// returned.
 pub(super) fn encode(x: &[i64], order: Option<Order>, scratch: &mut IntScratch, out: &mut Vec<u8>) -> Order {
-    let IntScratch { delta, delta2, picked } = scratch;
+    let IntScratch { packing, delta, delta2, picked } = scratch;
     let order = order.filter(|&o| o as usize <= x.len());
     if order != Some(Order::Raw) {
         differences(x, delta);
@@ -60,7 +89,15 @@ pub(super) fn encode(x: &[i64], order: Option<Order>, scratch: &mut IntScratch, 
         Order::Delta2 => delta2,
     };
     let plan = plan(residuals, picked);
-    let width_code = if plan.width == 64 { WIDTH_64 } else { plan.width as u8 };
+    let coded = match packing {
+        Packing::Dense => Coded::find(residuals, plan, median(residuals, picked)),
+        Packing::Quick => None,
+    };
+    let width_code = match plan.width {
+        _ if coded.is_some() => CODED,
+        64 => WIDTH_64,
+        width => width as u8,
+    };
     out.push((order as u8) << 6 | width_code);
     if order != Order::Raw {
         varint::put(out, zigzag(x[0]));
@@ -68,11 +105,56 @@ pub(super) fn encode(x: &[i64], order: Option<Order>, scratch: &mut IntScratch, 
     if order == Order::Delta2 {
         varint::put(out, zigzag(delta[0]));
     }
-    varint::put(out, zigzag(plan.base));
-    put_patches(residuals, plan, out);
-    let packed = residuals.iter().map(|&r| plan.packed(r).unwrap_or(0));
-    pack(packed, plan.width, out);
+    match coded {
+        Some(coded) => coded.put(out),
+        None => {
+            varint::put(out, zigzag(plan.base));
+            put_patches(residuals, plan, out);
+            let packed = residuals.iter().map(|&r| plan.packed(r).unwrap_or(0));
+            pack(packed, plan.width, out);
+        }
+    }
     order
+}
+
+/// Residuals as numbers to be coded by entropy.
+struct Coded {
+    folded: bool,
+    base: i64,
+    numbers: Vec<u64>,
+    code: tans::Code,
+}
+
+impl Coded {
+    /// How the residuals are coded best; `None` where packing them is as good.
+    fn find(residuals: &[i64], plan: Plan, median: i64) -> Option<Self> {
+        if residuals.len() < CODED_MIN || plan.width == 0 && residuals.iter().all(|&r| r == plan.base) {
+            return None;
+        }
+        let from = |folded: bool| {
+            let base = if folded { median } else { plan.base };
+            let number = |r: &i64| {
+                let r = r.wrapping_sub(base);
+                if folded { zigzag(r) } else { r as u64 }
+            };
+            let numbers: Vec<u64> = residuals.iter().map(number).collect();
+            let code = tans::choose(&numbers);
+            Self { folded, base, numbers, code }
+        };
+        let best = [from(false), from(true)].into_iter().min_by_key(|c| c.code.cost)?;
+        let coded = best.code.cost.div_ceil(8) + CODED_BYTES;
+        let packed = plan.len(residuals);
+        (coded * CODED_GAIN <= packed * (CODED_GAIN - 1)).then_some(best)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        varint::put(out, zigzag(self.base));
+        out.push(self.code.table | if self.folded { FOLDED } else { 0 });
+        out.push(self.code.shift);
+        let mut bits = Vec::with_capacity(self.code.cost / 8 + 16);
+        tans::encode(&self.numbers, self.code, &mut bits);
+        varint::put_bytes(out, &bits);
+    }
 }
 
 /// The differences of neighbours, one fewer than the numbers.
@@ -167,6 +249,15 @@ impl Plan {
         let above = r.wrapping_sub(self.base) as u64;
         (width_of(above) <= self.width).then_some(above)
     }
+
+    /// About the bytes that the residuals take.
+    fn len(self, residuals: &[i64]) -> usize {
+        let patch = |r: &i64| match self.packed(*r) {
+            Some(_) => 0,
+            None => patch_bits(width_of(zigzag(r.wrapping_sub(self.base))) as usize) / 8,
+        };
+        1 + packed_len(residuals.len(), self.width) + residuals.iter().map(patch).sum::<usize>()
+    }
 }
 
 /// Appends the number of patches and each of them.
@@ -185,15 +276,60 @@ fn put_patches(residuals: &[i64], plan: Plan, out: &mut Vec<u8>) {
 pub(super) struct IntStream<'a> {
     order: usize,
     firsts: [i64; 2],
-    width: u32,
     base: i64,
-    packed: &'a [u8],
-    patches: Patches<'a>,
+    residuals: Residuals<'a>,
     /// How many numbers were given.
     given: usize,
     /// The last number and the last difference.
     last: i64,
     last_delta: i64,
+}
+
+/// The residuals of a stream being read.
+enum Residuals<'a> {
+    Packed {
+        width: u32,
+        packed: &'a [u8],
+        patches: Patches<'a>,
+    },
+    Coded(tans::Reader<'a>),
+    /// Coded, and folded around the base.
+    Folded(tans::Reader<'a>),
+}
+
+impl<'a> Residuals<'a> {
+    /// Opens `n` residuals at the front of `bytes`, and moves past them.
+    fn take(bytes: &mut &'a [u8], width_code: u8, n: usize) -> Result<Self, ChunkError> {
+        let width = match width_code {
+            CODED => return Self::take_coded(bytes),
+            WIDTH_64 => 64,
+            w @ 0..=56 => u32::from(w),
+            _ => return Err(ChunkError::Malformed("an integer stream has an impossible width")),
+        };
+        let patches = Patches::take(bytes, n)?;
+        Ok(Self::Packed { width, packed: take(bytes, packed_len(n, width))?, patches })
+    }
+
+    fn take_coded(bytes: &mut &'a [u8]) -> Result<Self, ChunkError> {
+        let (table, shift) = (take_u8(bytes)?, take_u8(bytes)?);
+        let len = usize::try_from(take_varint(bytes)?);
+        let coded = take(bytes, len.map_err(|_| ChunkError::Malformed("an integer stream is too long"))?)?;
+        let reader = tans::Reader::new(table & !FOLDED, shift, coded);
+        let reader = reader.ok_or(ChunkError::Malformed("an integer stream has an impossible code"))?;
+        Ok(if table & FOLDED == 0 { Self::Coded(reader) } else { Self::Folded(reader) })
+    }
+
+    /// Gives the residuals from `index` on, which is where the last call ended.
+    fn fill(&mut self, base: i64, index: usize, out: &mut [i64]) {
+        match self {
+            Self::Packed { width, packed, patches } => {
+                unpack(packed, *width, base, index, out);
+                patches.apply(base, index, out);
+            }
+            Self::Coded(reader) => reader.fill(out, |n| base.wrapping_add(n as i64)),
+            Self::Folded(reader) => reader.fill(out, |n| base.wrapping_add(unzigzag(n))),
+        }
+    }
 }
 
 /// The patches that are still to come. Their bytes were checked when the stream was opened.
@@ -209,11 +345,6 @@ impl<'a> IntStream<'a> {
     pub(super) fn take(bytes: &mut &'a [u8], n: usize) -> Result<Self, ChunkError> {
         let shape = take_u8(bytes)?;
         let order = usize::from(shape >> 6);
-        let width = match shape & 63 {
-            WIDTH_64 => 64,
-            w @ 0..=56 => u32::from(w),
-            _ => return Err(ChunkError::Malformed("an integer stream has an impossible width")),
-        };
         if order > 2 || order > n {
             return Err(ChunkError::Malformed("an integer stream has an impossible order"));
         }
@@ -222,13 +353,11 @@ impl<'a> IntStream<'a> {
             *first = take_zigzag(bytes)?;
         }
         let base = take_zigzag(bytes)?;
-        let residuals = n - order;
-        let patches = Patches::take(bytes, residuals)?;
-        let packed = take(bytes, packed_len(residuals, width))?;
+        let residuals = Residuals::take(bytes, shape & 63, n - order)?;
         let last_delta = firsts[1];
         firsts[1] = firsts[0].wrapping_add(last_delta);
         let last = if order == 2 { firsts[1] } else { firsts[0] };
-        Ok(Self { order, firsts, width, base, packed, patches, given: 0, last, last_delta })
+        Ok(Self { order, firsts, base, residuals, given: 0, last, last_delta })
     }
 
     /// Gives the next numbers. No more than the stream has may be asked for.
@@ -238,8 +367,7 @@ impl<'a> IntStream<'a> {
         let from = self.given.min(self.order);
         head.copy_from_slice(&self.firsts[from..from + firsts]);
         let index = (self.given + firsts).saturating_sub(self.order);
-        unpack(self.packed, self.width, self.base, index, rest);
-        self.patches.apply(self.base, index, rest);
+        self.residuals.fill(self.base, index, rest);
         match self.order {
             0 => {}
             1 => {
@@ -325,6 +453,12 @@ mod tests {
         out
     }
 
+    fn encoded_densely(x: &[i64], order: Option<Order>) -> Vec<u8> {
+        let mut out = vec![];
+        encode(x, order, &mut IntScratch::new(Packing::Dense), &mut out);
+        out
+    }
+
     fn decoded(mut bytes: &[u8], n: usize, piece: usize) -> Result<Vec<i64>, ChunkError> {
         let mut stream = IntStream::take(&mut bytes, n)?;
         let mut out = vec![0; n];
@@ -367,6 +501,17 @@ mod tests {
     }
 
     #[test]
+    fn noise_is_coded_where_that_is_allowed_and_shorter() {
+        let noise = |i: u64| (xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()).trailing_zeros()) as i64;
+        let x: Vec<i64> = (0..480).map(noise).collect();
+        let (quick, dense) = (encoded(&x, None), encoded_densely(&x, None));
+        assert_eq!((quick[0] & 63, dense[0]), (2, CODED));
+        assert!(dense.len() * 10 < quick.len() * 9, "{} of {}", dense.len(), quick.len());
+        assert_eq!(decoded(&dense, 480, 100).unwrap(), x);
+        assert_eq!(encoded_densely(&[5; 100], None), encoded(&[5; 100], None));
+    }
+
+    #[test]
     fn impossible_shapes_are_refused() {
         let check = |bytes: &[u8], n, want: &str| {
             let e = decoded(bytes, n, 8).unwrap_err().to_string();
@@ -379,6 +524,9 @@ mod tests {
         check(&[0, 0, 1, 1, 0], 1, "patch");
         check(&[0, 0, 2, 0, 0, 0, 0], 1, "patch");
         check(&[8, 0, 0, 1], 2, "cut off");
+        check(&[CODED, 0, 64, 0, 1, 0], 2, "code");
+        check(&[CODED, 0, 0, 45, 1, 0], 2, "code");
+        check(&[CODED, 0, 0, 0, 9, 0], 2, "cut off");
     }
 
     fn numbers() -> impl Strategy<Value = Vec<i64>> {
@@ -399,7 +547,8 @@ mod tests {
         #[test]
         fn round_trip(x in numbers(), order in 0usize..4, piece in 1usize..70) {
             let order = [None, Some(Order::Raw), Some(Order::Delta), Some(Order::Delta2)][order];
-            prop_assert_eq!(decoded(&encoded(&x, order), x.len(), piece).unwrap(), x);
+            prop_assert_eq!(&decoded(&encoded(&x, order), x.len(), piece).unwrap(), &x);
+            prop_assert_eq!(decoded(&encoded_densely(&x, order), x.len(), piece).unwrap(), x);
         }
 
         #[test]

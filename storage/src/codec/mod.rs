@@ -27,6 +27,7 @@ mod runs;
 mod sample_columns;
 mod seal;
 mod shared;
+mod tans;
 mod times;
 mod xor;
 
@@ -35,6 +36,7 @@ pub use chunk::{
 };
 pub use difference::Integers;
 pub use error::ChunkError;
+pub use ints::Packing;
 pub use open::{Append, OpenChunk, TOKEN_BYTES_MAX};
 pub use sample_columns::{Samples, merge};
 pub use seal::{EncoderHint, Times, seal, seal_bucket, seal_same, seal_short};

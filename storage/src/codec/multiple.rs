@@ -3,7 +3,7 @@
 use super::decimal::INT_MAX;
 use super::error::{ChunkError, take_array};
 use super::exceptions::{self, Columns};
-use super::ints::{self, IntScratch, IntStream, PIECE};
+use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
 
 /// Greater factors are chance: any double is a multiple of its last place.
 const FACTOR_MAX: f64 = (1u64 << 40) as f64;
@@ -85,11 +85,11 @@ fn factor(v: f64, quantum: f64) -> Option<i64> {
 }
 
 /// Appends the values section.
-pub(super) fn encode(values: &[f64], quantum: f64, out: &mut Vec<u8>) {
+pub(super) fn encode(values: &[f64], quantum: f64, packing: Packing, out: &mut Vec<u8>) {
     let Columns { columns: [factors], exceptions } = Columns::of(values, |v| factor(v, quantum).map(|n| [n]));
     exceptions::put_shape(0, values, &exceptions, out);
     out.extend_from_slice(&quantum.to_bits().to_le_bytes());
-    ints::encode(&factors, None, &mut IntScratch::default(), out);
+    ints::encode(&factors, None, &mut IntScratch::new(packing), out);
 }
 
 /// Appends the `count` values of a section to `out`. On error `out` may have grown.
@@ -124,7 +124,7 @@ mod tests {
 
     fn check_round_trip(values: &[f64], quantum: f64) -> Vec<u8> {
         let mut out = vec![];
-        encode(values, quantum, &mut out);
+        encode(values, quantum, Packing::Quick, &mut out);
         let mut back = vec![];
         decode(&out, values.len(), &mut back).unwrap();
         assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));

@@ -2,7 +2,7 @@
 
 use super::error::{ChunkError, take_u8};
 use super::exceptions::{self, Columns};
-use super::ints::{self, IntScratch, IntStream};
+use super::ints::{self, IntScratch, IntStream, Packing};
 
 /// What a fraction is multiplied with. The discriminants are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +66,10 @@ impl Scale {
 }
 
 /// Appends the values section.
-pub(super) fn encode(values: &[f64], scale: Scale, out: &mut Vec<u8>) {
+pub(super) fn encode(values: &[f64], scale: Scale, packing: Packing, out: &mut Vec<u8>) {
     let Columns { columns: [q, p], exceptions } = Columns::of(values, |v| scale.fraction(v));
     exceptions::put_shape(scale as u8, values, &exceptions, out);
-    let mut scratch = IntScratch::default();
+    let mut scratch = IntScratch::new(packing);
     // A first value that is no fraction may leave zeros, which are fine: exceptions stand above all.
     ints::encode(&q, None, &mut scratch, out);
     ints::encode(&p, None, &mut scratch, out);
@@ -104,7 +104,7 @@ mod tests {
 
     fn check_round_trip(values: &[f64], scale: Scale) -> Vec<u8> {
         let mut out = vec![];
-        encode(values, scale, &mut out);
+        encode(values, scale, Packing::Quick, &mut out);
         let mut back = vec![];
         decode(&out, values.len(), &mut back).unwrap();
         assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));

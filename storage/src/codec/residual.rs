@@ -6,7 +6,7 @@
 use super::decimal::{EXPONENT_MAX, INT_MAX, from_int, nearest_int};
 use super::error::{ChunkError, take_u8};
 use super::exceptions::{self, Columns};
-use super::ints::{self, IntScratch, IntStream};
+use super::ints::{self, IntScratch, IntStream, Packing};
 
 /// What the residuals refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +43,14 @@ impl Basis {
 }
 
 /// Appends the values section.
-pub(super) fn encode(values: &[f64], basis: Basis, out: &mut Vec<u8>) {
+pub(super) fn encode(values: &[f64], basis: Basis, packing: Packing, out: &mut Vec<u8>) {
     let Columns { columns: [d, r], exceptions } = Columns::of(values, |v| basis.split(v));
     let exponent = match basis {
         Basis::Decimal(exponent) => exponent,
         Basis::Zero => 0,
     };
     exceptions::put_shape(exponent, values, &exceptions, out);
-    let mut scratch = IntScratch::default();
+    let mut scratch = IntScratch::new(packing);
     ints::encode(&d, None, &mut scratch, out);
     ints::encode(&r, None, &mut scratch, out);
 }
@@ -85,7 +85,7 @@ mod tests {
 
     fn check_round_trip(values: &[f64], basis: Basis) -> Vec<u8> {
         let mut out = vec![];
-        encode(values, basis, &mut out);
+        encode(values, basis, Packing::Quick, &mut out);
         let mut back = vec![];
         decode(&out, values.len(), &mut back).unwrap();
         assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));

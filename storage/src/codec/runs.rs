@@ -3,7 +3,7 @@
 
 use super::chunk::{self, Encoding};
 use super::error::{ChunkError, take, take_u8, take_varint};
-use super::ints::{self, IntScratch, IntStream, PIECE};
+use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
 use crate::model::varint;
 
 /// In a section's first byte: the starts are bits, not lengths.
@@ -29,8 +29,9 @@ fn changes(values: &[f64]) -> impl Iterator<Item = bool> + '_ {
     values.iter().zip(values.iter().skip(1)).map(|(a, b)| a.to_bits() != b.to_bits())
 }
 
-/// Appends the values section, given the runs' values in `encoding`.
-pub(super) fn encode(values: &[f64], runs: usize, encoding: Encoding, heads: &[u8], out: &mut Vec<u8>) {
+/// Appends the values section, given the runs' values: how many, in what encoding, their section.
+pub(super) fn encode(values: &[f64], heads: (usize, Encoding, &[u8]), packing: Packing, out: &mut Vec<u8>) {
+    let (runs, encoding, heads) = heads;
     let mut lengths = Vec::with_capacity(runs);
     let mut start = 0;
     for (i, _) in changes(values).enumerate().filter(|(_, changed)| *changed) {
@@ -41,7 +42,7 @@ pub(super) fn encode(values: &[f64], runs: usize, encoding: Encoding, heads: &[u
     out.push(encoding.number());
     varint::put(out, runs as u64);
     let starts = out.len();
-    ints::encode(&lengths, None, &mut IntScratch::default(), out);
+    ints::encode(&lengths, None, &mut IntScratch::new(packing), out);
     if out.len() - starts > (values.len() - 1).div_ceil(8) {
         out[shape] |= BITS;
         out.truncate(starts);
@@ -150,7 +151,7 @@ mod tests {
         let heads = heads(values)?;
         let (mut inner, mut out) = (vec![], vec![]);
         super::super::xor::encode(&heads, &mut inner);
-        encode(values, heads.len(), Encoding::Xor, &inner, &mut out);
+        encode(values, (heads.len(), Encoding::Xor, &inner), Packing::Quick, &mut out);
         Some(out)
     }
 

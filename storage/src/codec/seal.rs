@@ -2,7 +2,7 @@
 
 use super::chunk::{self, ChunkForm, Encoding, PutTimes};
 use super::difference::Integers;
-use super::ints::Order;
+use super::ints::{Order, Packing};
 use super::rational::{self, Scale};
 use super::residual::{self, Basis};
 use super::shared::ChunkPlace;
@@ -76,14 +76,14 @@ impl Found {
 
 impl Mode {
     /// Appends the values section. `None`, and nothing appended, where the mode does not serve at all.
-    fn encode(self, v: &[f64], out: &mut Vec<u8>) -> Option<()> {
+    fn encode(self, v: &[f64], packing: Packing, out: &mut Vec<u8>) -> Option<()> {
         match self {
             Self::Decimal(order) => {
-                decimal::encode(v, Some(order), out)?;
+                decimal::encode(v, Some(order), packing, out)?;
             }
-            Self::Multiple => multiple::encode(v, multiple::quantum(v)?, out),
-            Self::Rational(scale) => rational::encode(v, scale, out),
-            Self::Residual(basis) => residual::encode(v, basis, out),
+            Self::Multiple => multiple::encode(v, multiple::quantum(v)?, packing, out),
+            Self::Rational(scale) => rational::encode(v, scale, packing, out),
+            Self::Residual(basis) => residual::encode(v, basis, packing, out),
             Self::Xor => xor::encode(v, out),
         }
         Some(())
@@ -108,7 +108,7 @@ impl Mode {
 pub fn seal(samples: (&[i64], &[f64]), times: Times, hint: &mut EncoderHint, out: &mut Vec<u8>) {
     let mut values = Vec::with_capacity(samples.1.len() * 2 + 16);
     check(samples);
-    let encoding = encode_values(samples.1, hint, &mut values);
+    let encoding = encode_values(samples.1, Packing::Quick, hint, &mut values);
     put(ChunkForm::Whole, encoding, samples, times, &values, out);
 }
 
@@ -116,10 +116,16 @@ pub fn seal(samples: (&[i64], &[f64]), times: Times, hint: &mut EncoderHint, out
 ///
 /// # Panics
 /// As [`seal`].
-pub fn seal_short(samples: (&[i64], &[f64]), times: Times, hint: &mut EncoderHint, out: &mut Vec<u8>) {
+pub fn seal_short(
+    samples: (&[i64], &[f64]),
+    times: Times,
+    packing: Packing,
+    hint: &mut EncoderHint,
+    out: &mut Vec<u8>,
+) {
     let mut values = Vec::with_capacity(samples.1.len() * 2 + 16);
     check(samples);
-    let encoding = encode_values(samples.1, hint, &mut values);
+    let encoding = encode_values(samples.1, packing, hint, &mut values);
     put(ChunkForm::Short, encoding, samples, times, &values, out);
 }
 
@@ -133,6 +139,7 @@ pub fn seal_bucket(
     samples: (&[i64], &[f64]),
     times: Times,
     base: Option<(&Integers, ChunkPlace)>,
+    packing: Packing,
     hint: &mut EncoderHint,
     out: &mut Vec<u8>,
 ) -> Option<Integers> {
@@ -140,12 +147,12 @@ pub fn seal_bucket(
     let v = samples.1;
     let found = if all_alike(v) { None } else { Integers::of(v) };
     let Some((mut integers, exceptions)) = found else {
-        seal_short(samples, times, hint, out);
+        seal_short(samples, times, packing, hint, out);
         return None;
     };
     let (mut plain, mut on_base) = (Vec::new(), Vec::new());
-    integers.encode(v, &exceptions, &mut plain);
-    let told = base.is_some_and(|base| integers.encode_on(v, &exceptions, base, &mut on_base));
+    integers.encode(v, &exceptions, packing, &mut plain);
+    let told = base.is_some_and(|base| integers.encode_on(v, &exceptions, base, packing, &mut on_base));
     if told && on_base.len() < plain.len() {
         put(ChunkForm::Short, Encoding::Difference, samples, times, &on_base, out);
     } else {
@@ -200,19 +207,19 @@ fn all_alike(v: &[f64]) -> bool {
 }
 
 /// Chooses and encodes.
-fn encode_values(v: &[f64], hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
+fn encode_values(v: &[f64], packing: Packing, hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
     if all_alike(v) {
         constant::encode(v[0], out);
         return Encoding::Constant;
     }
-    let Some(heads) = runs::heads(v) else { return encode_each(v, hint, out) };
+    let Some(heads) = runs::heads(v) else { return encode_each(v, packing, hint, out) };
     let mut inner = Vec::new();
-    let inner_encoding = encode_each(&heads, hint, &mut inner);
+    let inner_encoding = encode_each(&heads, packing, hint, &mut inner);
     let mut in_runs = Vec::new();
-    runs::encode(v, heads.len(), inner_encoding, &inner, &mut in_runs);
+    runs::encode(v, (heads.len(), inner_encoding, &inner), packing, &mut in_runs);
     // Differences of zero are cheap for decimals as well; for all others runs are shorter without a try.
     if matches!(inner_encoding, Encoding::Decimal | Encoding::Multiple) {
-        let encoding = encode_each(v, &mut EncoderHint::default(), out);
+        let encoding = encode_each(v, packing, &mut EncoderHint::default(), out);
         if out.len() <= in_runs.len() {
             return encoding;
         }
@@ -222,23 +229,25 @@ fn encode_values(v: &[f64], hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encodi
 }
 
 /// Chooses and encodes value by value.
-fn encode_each(v: &[f64], hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
+fn encode_each(v: &[f64], packing: Packing, hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
     if let Some(found) = hint.take(v) {
-        if found.mode.encode(v, out).is_some() && found.still_serves(out.len(), v.len()) {
+        if found.mode.encode(v, packing, out).is_some() && found.still_serves(out.len(), v.len()) {
             return found.mode.encoding();
         }
         out.clear();
     }
-    let mode = search(v, out);
+    let mode = search(v, packing, out);
     *hint = EncoderHint { found: Some(Found::new(mode, out.len(), v.len())), used: 0 };
     mode.encoding()
 }
 
 /// Encodes in the shortest mode, into `out`, which is empty.
-fn search(v: &[f64], out: &mut Vec<u8>) -> Mode {
-    let decimal = decimal::encode(v, None, out).map(Mode::Decimal);
+fn search(v: &[f64], packing: Packing, out: &mut Vec<u8>) -> Mode {
+    let decimal = decimal::encode(v, None, packing, out).map(Mode::Decimal);
     let mut other = Vec::new();
-    if Mode::Multiple.encode(v, &mut other).is_some() && (decimal.is_none() || other.len() < out.len()) {
+    if Mode::Multiple.encode(v, packing, &mut other).is_some()
+        && (decimal.is_none() || other.len() < out.len())
+    {
         *out = other;
         return Mode::Multiple;
     }
@@ -248,7 +257,7 @@ fn search(v: &[f64], out: &mut Vec<u8>) -> Mode {
     let mut best = decimal;
     for mode in modes_of_many_digits(v) {
         other.clear();
-        if mode.encode(v, &mut other).is_some() && (best.is_none() || other.len() < out.len()) {
+        if mode.encode(v, packing, &mut other).is_some() && (best.is_none() || other.len() < out.len()) {
             std::mem::swap(out, &mut other);
             best = Some(mode);
         }
@@ -343,15 +352,24 @@ pub(super) mod tests {
     }
 
     fn check_round_trip(t: &[i64], v: &[f64], hint: &mut EncoderHint) -> Encoding {
-        let (mut inline, mut shared, mut column) = (vec![], vec![], vec![]);
+        let (mut inline, mut shared, mut column, mut dense) = (vec![], vec![], vec![], vec![]);
+        let zero = Times::Column(TimeColumnId(0));
+        seal_short((t, v), zero, Packing::Dense, &mut EncoderHint::default(), &mut dense);
         seal((t, v), Times::Inline, hint, &mut inline);
         seal((t, v), Times::Column(TimeColumnId(0)), hint, &mut shared);
         encode_column(t, &mut column);
         let mut out = Samples::new();
         decode(&inline, &NothingShared, &mut out).unwrap();
-        decode(&shared, &OneColumn(column), &mut out).unwrap();
+        decode(&shared, &OneColumn(column.clone()), &mut out).unwrap();
+        decode(&dense, &OneColumn(column), &mut out).unwrap();
         let want = t.iter().zip(v).map(|(&t, v)| (t, v.to_bits()));
-        assert!(out.t.iter().zip(&out.v).map(|(&t, v)| (t, v.to_bits())).eq(want.clone().chain(want)));
+        assert!(
+            out.t
+                .iter()
+                .zip(&out.v)
+                .map(|(&t, v)| (t, v.to_bits()))
+                .eq(want.clone().chain(want.clone()).chain(want))
+        );
         assert_eq!(verify(&inline).unwrap().chunk_len(), inline.len());
         verify(&shared).unwrap().encoding
     }

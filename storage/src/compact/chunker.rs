@@ -13,7 +13,7 @@
 
 use super::split::split;
 use crate::block::{BlockMeta, BlockWriter, ChunkEntry, WriteBlockError};
-use crate::codec::{self, ChunkPlace, EncoderHint, Integers, Samples, Times};
+use crate::codec::{self, ChunkPlace, EncoderHint, Integers, Packing, Samples, Times};
 use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -31,6 +31,7 @@ const KNOWN_MAX: usize = 100_000;
 /// Memory: the block writer's, the chunks of one series, and 40 bytes for each distinct column of values of one account.
 pub struct Chunker {
     writer: BlockWriter,
+    packing: Packing,
     column: Vec<u8>,
     chunks: Vec<u8>,
     spans: Vec<Span>,
@@ -63,8 +64,11 @@ struct Known {
 impl Chunker {
     /// Encodes into `writer`, to which nothing has been written.
     pub fn new(writer: BlockWriter) -> Self {
+        // What a cut writes is read the most and compacted soon.
+        let packing = if writer.spec().level == 0 { Packing::Quick } else { Packing::Dense };
         Self {
             writer,
+            packing,
             column: Vec::new(),
             chunks: Vec::new(),
             spans: Vec::new(),
@@ -145,7 +149,7 @@ impl Chunker {
             let integers = if bucket {
                 self.seal_bucket(samples, times, number, hint)
             } else {
-                codec::seal_short(samples, times, hint, &mut self.chunks);
+                codec::seal_short(samples, times, self.packing, hint, &mut self.chunks);
                 None
             };
             let len = self.chunks.len() - start;
@@ -171,7 +175,7 @@ impl Chunker {
     ) -> Option<Integers> {
         let lower = self.lower_chunks.get(number).and_then(Option::as_ref).filter(|b| b.times == times);
         let base = lower.map(|b| (&b.integers, b.place));
-        codec::seal_bucket(samples, times, base, hint, &mut self.chunks)
+        codec::seal_bucket(samples, times, base, self.packing, hint, &mut self.chunks)
     }
 
     fn times(&mut self, t: &[i64]) -> Times {
