@@ -36,8 +36,8 @@ const BRAKE_EVERY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether blocks are to be merged or dropped.
 const COMPACT_EVERY: Duration = Duration::from_secs(5);
-/// How long a thread rests after a panic.
-const PANIC_PAUSE: Duration = Duration::from_secs(60);
+/// How many periods a thread rests after a panic.
+const PANIC_PAUSE: u32 = 60;
 /// How often the head-chunk log's full pages are written.
 const WRITE_OUT_EVERY: Duration = Duration::from_millis(100);
 /// Failures in a row for each line about them: one line a minute.
@@ -152,7 +152,7 @@ impl Database {
 
     /// Runs `work` every `period` until the database is closed or gone. A panic is told and counted, and ends but this run: a
     /// database whose head is never cut again would fill memory in silence.
-    fn start_thread(
+    pub(super) fn start_thread(
         self: &Arc<Self>,
         name: &str,
         period: Duration,
@@ -166,12 +166,12 @@ impl Database {
                 let Some(database) = database.upgrade() else { return };
                 // What is half done is either not in force (blocks without an edit) or done again.
                 let outcome = catch_unwind(AssertUnwindSafe(|| work(&database)));
-                wait = if outcome.is_ok() { period } else { PANIC_PAUSE };
+                wait = if outcome.is_ok() { period } else { period * PANIC_PAUSE };
                 if outcome.is_err() {
                     database.counters.panics.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(
                         thread = std::thread::current().name(),
-                        "a fault of Cardinal: a background thread panicked; it goes on after a minute"
+                        "a fault of Cardinal: a background thread panicked; it goes on after a while"
                     );
                 }
             }

@@ -74,6 +74,20 @@ fn golden_edit() {
 }
 
 #[test]
+fn golden_block_entry() {
+    let check = |entry: BlockEntry, want: &str| {
+        let json = serde_json::to_string(&entry).unwrap();
+        assert_eq!(json, want);
+        assert_eq!(serde_json::from_str::<BlockEntry>(&json).unwrap(), entry);
+    };
+    let plain = r#"{"id":9,"tier":"raw","level":0,"window_start":0,"window_ms":7200000,"index_bytes":1,"chunks_bytes":2,"series":3,"samples":4}"#;
+    check(block(9), plain);
+    let merged = BlockEntry { covered_as: Some(7), arrived_ms: Some(-1), ..block(9) };
+    assert_eq!((merged.covered_as(), block(9).covered_as()), (BlockId(7), BlockId(9)));
+    check(merged, &plain.replace('}', r#","covered_as":7,"arrived_ms":-1}"#));
+}
+
+#[test]
 fn the_state_is_the_fold_of_all_edits() {
     let fs = disk(1);
     let mut manifest = open(&fs).unwrap();

@@ -384,3 +384,23 @@ proptest! {
         prop_assert_eq!(&all(&open(&fs)), &before);
     }
 }
+
+#[test]
+fn a_block_that_was_set_aside_goes_when_its_time_is_over() {
+    let fs = SimFs::new(1);
+    let clock = clock_at(START + 100 * DAY);
+    let db = open_with(&fs, &clock, Retention::default());
+    a_day(&db);
+    db.compact().unwrap();
+    let index = db.view().blocks()[0].dir().join(crate::block::INDEX_FILE);
+    drop(db);
+    fs.corrupt(&index, 3, 1).unwrap();
+    let db = open_with(&fs, &clock, Retention::default());
+    send(&db, &[(START + 8 * DAY - 1, 1.0)]);
+    db.compact().unwrap();
+    assert_eq!((db.stats().blocks, db.stats().blocks_damaged), (2, 1));
+    send(&db, &[(START + 8 * DAY, 1.0)]);
+    db.compact().unwrap();
+    assert_eq!((db.stats().blocks_damaged, db.view().blocks_aside().len()), (0, 0));
+    assert_eq!(block_dirs(&fs), named_dirs(&db));
+}

@@ -1,4 +1,4 @@
-//! Appending, cutting, letting go and querying at once. Who is faster is left to chance; what must hold is not.
+//! Appending, cutting, merging, letting go and querying at once. Who is faster is left to chance; what must hold is not.
 
 use super::*;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -102,6 +102,11 @@ fn what_is_acknowledged_is_visible_once_whatever_goes_on() {
                 db.flush().unwrap();
             }
         });
+        scope.spawn(|| {
+            while writing.load(Ordering::Acquire) > 0 {
+                db.compact().unwrap();
+            }
+        });
         let mut held = db.view();
         while writing.load(Ordering::Acquire) > 0 {
             let steps: Vec<i64> = acknowledged.iter().map(|a| a.load(Ordering::Acquire)).collect();
@@ -114,12 +119,31 @@ fn what_is_acknowledged_is_visible_once_whatever_goes_on() {
     });
     let all = [STEPS; WRITERS as usize];
     check(&db.view(), &all);
+    let merged = db.stats().compaction.by_result[CompactionResult::Merged as usize];
+    assert!(merged > 0, "blocks were merged meanwhile");
     for _ in 0..3 {
         db.flush().unwrap();
+        db.compact().unwrap();
         db.maintain();
     }
     check(&db.view(), &all);
     assert!(db.stats().series_left > 0, "idle series have left");
     drop(db);
     check(&open(&fs).view(), &all);
+}
+
+#[test]
+fn a_thread_that_panics_says_so_and_goes_on() {
+    let db = open(&SimFs::new(1));
+    let (ran, runs) = crossbeam::channel::unbounded();
+    let mut run = 0;
+    let work = move |_: &Database| {
+        run += 1;
+        ran.send(run).unwrap();
+        assert!(run != 2, "a panic that this test plans");
+    };
+    db.start_thread("faulty", std::time::Duration::from_millis(1), work).unwrap();
+    assert_eq!(runs.iter().take(3).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(db.stats().panics, 1);
+    db.close().unwrap();
 }
