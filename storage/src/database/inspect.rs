@@ -108,7 +108,9 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
     let mut problems = Vec::from_iter(rest);
     let checkpoint = state.checkpoint.as_ref().map(|c| {
         let path = checkpoint::path_of(&dir.join(CHECKPOINT_DIR), c.number);
-        let counted = checkpoint::count(fs, &path, state.init.shards);
+        let mut damage = Vec::new();
+        let counted = checkpoint::count(fs, &path, state.init.shards, &mut damage);
+        problems.extend(damage.iter().map(ToString::to_string));
         let series_by_shard = counted.map_err(|e| problems.push(e.to_string())).ok();
         CheckpointReport { number: c.number, bytes: c.bytes, wal_segment: c.wal_segment, series_by_shard }
     });
@@ -148,7 +150,10 @@ pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), 
     let shards = state.init.shard_count().ok_or(InspectError::Shards(state.init.shards))?;
     let fs: Arc<dyn Fs> = Arc::new(Untouched::new(fs));
     let (head, cuts) = match load_head(&fs, dir, shards, &state, Mending::Leave) {
-        Ok((head, cuts, _)) => (head, cuts),
+        Ok((head, cuts, replayed)) => {
+            problems.extend(replayed.head_damage);
+            (head, cuts)
+        }
         Err(error) => {
             problems.push(format!("the newest data cannot be read, blocks only: {error}"));
             (empty_head(&fs, dir, shards, &state)?, CutPositions::default())
@@ -168,7 +173,7 @@ fn state_of(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<String>), InspectE
 /// A head without anything, where the real one cannot be read.
 fn empty_head(fs: &Arc<dyn Fs>, dir: &Path, shards: ShardCount, state: &State) -> Result<Head, InspectError> {
     let options = head_options(dir, shards, state);
-    let log = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
+    let (log, _) = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
     Ok(Head::with_log(&options, log))
 }
 

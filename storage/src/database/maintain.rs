@@ -6,6 +6,7 @@ use super::backoff::Backoff;
 use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR};
 use super::manifest::{BlockEntry, CheckpointEntry, Edit, MERGED_PLACE, Manifest, State};
 use super::open::open_block;
+use super::replay::Replayed;
 use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::{RetireQueue, Retired};
 use super::{CutError, Database, DatabaseOptions};
@@ -52,6 +53,8 @@ pub(super) struct Maintenance {
     /// Windows that end by here have been cut.
     cut_until: TimestampMs,
     checkpoint_lsn: Lsn,
+    /// Whether the checkpoint in force, or the head-chunk log beside it, was found damaged at the start.
+    checkpoint_is_damaged: bool,
     checkpoint_bytes: u64,
     last_look: Option<Duration>,
     backoff: Backoff,
@@ -113,14 +116,15 @@ fn closed_until(newest: TimestampMs, window: DurationMs) -> TimestampMs {
 }
 
 impl Maintenance {
-    pub(super) fn new(manifest: Manifest, reserve: Reserve, state: &State, checkpoint_lsn: Lsn) -> Self {
+    pub(super) fn new(manifest: Manifest, reserve: Reserve, state: &State, replayed: &Replayed) -> Self {
         Self {
             manifest,
             reserve,
             retired: RetireQueue::default(),
             // Blocks do not tell: a flush may have taken a part of its newest window, and late samples may wait for theirs.
             cut_until: TimestampMs::MIN,
-            checkpoint_lsn,
+            checkpoint_lsn: replayed.checkpoint_lsn,
+            checkpoint_is_damaged: !replayed.head_damage.is_empty(),
             checkpoint_bytes: state.checkpoint.as_ref().map_or(0, |c| c.bytes),
             last_look: None,
             backoff: Backoff::new(LOOK_EVERY, RETRY_MAX),
@@ -210,7 +214,11 @@ impl Database {
             memory_bytes,
             memory_budget: self.options.memory_budget,
             since_flush: m.last_flush.map(|t| now.saturating_sub(t)),
-            log_bytes: self.wal.bytes_since(m.checkpoint_lsn),
+            log_bytes: if m.checkpoint_is_damaged {
+                u64::MAX
+            } else {
+                self.wal.bytes_since(m.checkpoint_lsn)
+            },
             checkpoint_bytes: m.checkpoint_bytes,
             checkpoint_min: self.options.checkpoint_bytes,
         };
@@ -424,11 +432,24 @@ impl Database {
         }
         if let Some(before) = before {
             let path = checkpoint::path_of(&folder, before);
-            if let Err(error) = self.fs.remove_file(&path) {
+            if let Err(error) = self.put_away_checkpoint(&path, m.checkpoint_is_damaged) {
                 tracing::warn!(path = %path.display(), %error, "the old checkpoint could not be removed");
             }
         }
+        m.checkpoint_is_damaged = false;
         Ok(())
+    }
+
+    /// Removes a checkpoint that is out of force; a damaged one is kept in quarantine, and whoever mends it may find more.
+    fn put_away_checkpoint(&self, path: &Path, is_damaged: bool) -> io::Result<()> {
+        if !is_damaged {
+            return self.fs.remove_file(path);
+        }
+        let kept = self.dir.join(QUARANTINE_DIR).join(path.file_name().unwrap_or_default());
+        match self.fs.rename(path, &kept) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed,
+        }
     }
 
     fn write_checkpoint(

@@ -103,12 +103,18 @@ impl Database {
         fs.sync_dir(&dir).map_err(io_at(&dir))?;
         let garbage = if manifest.was_cut() { Garbage::Keep } else { Garbage::Remove };
         remove_garbage(&*fs, &dir, &state, garbage)?;
-        let (head, cuts, replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
+        let (head, cuts, mut replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
+        tell_damage(&replayed.head_damage);
+        let (blocks, aside) = open_blocks(&*fs, &dir, state.blocks.values())?;
+        if !replayed.head_damage.is_empty() {
+            // What told the newest sequence number may be lost: none is given twice.
+            let of_blocks = blocks.values().filter_map(|b| b.spec().lsns).map(|r| r.last).max();
+            replayed.newest_lsn = replayed.newest_lsn.max(of_blocks.unwrap_or_default());
+        }
         let mut reserve = Reserve::open(fs.clone(), &dir);
         let wal = open_wal(&options, replayed.newest_lsn.next(), &mut reserve)?;
-        let (blocks, aside) = open_blocks(&*fs, &dir, state.blocks.values())?;
         tell_aside(&aside);
-        let maintenance = Maintenance::new(manifest, reserve, &state, replayed.checkpoint_lsn);
+        let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
         let database = Arc::new(Self {
             dir,
             fs,
@@ -255,18 +261,20 @@ pub(super) fn load_head(
     let options = head_options(dir, shards, state);
     let (loaded, first_segment) = match &state.checkpoint {
         Some(c) => {
-            let folder = dir.join(CHECKPOINT_DIR);
-            (checkpoint::load(fs.clone(), &folder, c.number, c.bytes, &options)?, c.wal_segment)
+            let (folder, log_end) = (dir.join(CHECKPOINT_DIR), HeadPos(c.head_log_end));
+            let named = checkpoint::Named { dir: &folder, number: c.number, bytes: c.bytes, log_end };
+            (checkpoint::load(fs.clone(), named, &options)?, c.wal_segment)
         }
         None => {
-            let log = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
+            let (log, _) = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
             let slice_lsns = options.shards.iter().map(|_| Default::default()).collect();
             let head = Head::with_log(&options, log);
             let cuts = CutPositions::default();
-            (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns }, 0)
+            (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns, damage: Vec::new() }, 0)
         }
     };
-    let replayed = replay::replay(fs, &wal_dir(dir), first_segment, &loaded, mending)?;
+    let mut replayed = replay::replay(fs, &wal_dir(dir), first_segment, &loaded, mending)?;
+    replayed.head_damage = loaded.damage.iter().map(ToString::to_string).collect();
     Ok((loaded.head, loaded.cuts, replayed))
 }
 
@@ -296,6 +304,12 @@ pub(super) fn open_blocks<'a>(
         }
     }
     Ok((blocks, aside.into()))
+}
+
+fn tell_damage(head_damage: &[String]) {
+    for damage in head_damage {
+        tracing::error!(%damage, "the head is damaged; what is sound of it is served, and a checkpoint without the damage is made soon");
+    }
 }
 
 fn tell_aside(aside: &[BlockAside]) {

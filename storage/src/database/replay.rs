@@ -29,6 +29,8 @@ pub(super) struct Replayed {
     pub(super) orphans: u64,
     pub(super) torn_tails: u64,
     pub(super) corruptions: u64,
+    /// What of the checkpoint and the head-chunk log could not be read.
+    pub(super) head_damage: Vec<String>,
 }
 
 /// One step for a shard.
@@ -40,6 +42,8 @@ enum Step {
 /// Steps of one batch for one worker.
 struct Dealt {
     lsn: Lsn,
+    /// How far beyond the slots that there are a registration may be: some may be lost.
+    gap_max: u32,
     steps: Vec<(ShardId, Step)>,
 }
 
@@ -48,6 +52,12 @@ struct Applied {
     samples: u64,
     orphans: u64,
 }
+
+/// Slots are given one after another: a registration far beyond them is damage with a good checksum, and would claim memory
+/// for all slots before it.
+const GAP_MAX: u32 = 1024;
+/// The same where damage was found, so that registrations are missing: more than what one segment can hold for a shard.
+const GAP_AFTER_LOSS_MAX: u32 = 1 << 20;
 
 /// Whether the log's torn end is cut off, and damage moved to quarantine, or everything is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +92,14 @@ pub(super) fn replay(
             Mending::Mend => wal::replay::<WalError>,
             Mending::Leave => wal::inspect::<WalError>,
         };
+        let mut next = loaded.oldest_lsn().next();
+        let mut gap_max = if loaded.damage.is_empty() { GAP_MAX } else { GAP_AFTER_LOSS_MAX };
         let report = read(&**fs, dir, first_segment, &mut |lsn, batch| {
-            deal(loaded, lsn, batch, &senders);
+            if lsn > next {
+                gap_max = GAP_AFTER_LOSS_MAX;
+            }
+            next = next.max(lsn.next());
+            deal(loaded, lsn, gap_max, batch, &senders);
             Ok(())
         });
         drop(senders);
@@ -131,7 +147,13 @@ fn tell(report: &ReplayReport, dir: &Path, first_segment: u64) {
 }
 
 /// Sends a batch's steps to the workers of their shards.
-fn deal(loaded: &Loaded, lsn: Lsn, batch: BatchReader<'_>, workers: &[crossbeam::channel::Sender<Dealt>]) {
+fn deal(
+    loaded: &Loaded,
+    lsn: Lsn,
+    gap_max: u32,
+    batch: BatchReader<'_>,
+    workers: &[crossbeam::channel::Sender<Dealt>],
+) {
     let mut steps: Vec<Vec<(ShardId, Step)>> = workers.iter().map(|_| Vec::new()).collect();
     let shards = loaded.head.shards.len();
     let mut deal = |shard: ShardId, step: Step| {
@@ -159,7 +181,7 @@ fn deal(loaded: &Loaded, lsn: Lsn, batch: BatchReader<'_>, workers: &[crossbeam:
     }
     for (steps, worker) in steps.into_iter().zip(workers) {
         if !steps.is_empty() {
-            worker.send(Dealt { lsn, steps }).expect("workers read until the senders are gone");
+            worker.send(Dealt { lsn, gap_max, steps }).expect("workers read until the senders are gone");
         }
     }
 }
@@ -170,7 +192,10 @@ fn apply(loaded: &Loaded, dealt: Dealt, applied: &mut Applied) {
         let lsns = &loaded.slice_lsns[shard_id.index()];
         match step {
             Step::Register { slot, generation, section } => {
-                if lsns.is_newer(slot, dealt.lsn) {
+                let slots = shard.series.lock().slots().max(lsns.slots);
+                if u64::from(slot.0) > u64::from(slots) + u64::from(dealt.gap_max) {
+                    tracing::warn!(shard = %shard_id, slot = slot.0, slots, "skipped a registration of the log for an impossible slot");
+                } else if lsns.is_newer(slot, dealt.lsn) {
                     register(&loaded.head, shard, slot, generation, &section);
                 }
             }

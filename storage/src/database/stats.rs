@@ -99,7 +99,8 @@ impl Counters {
     pub(super) fn replayed(replayed: &Replayed) -> Self {
         let counters = Self::default();
         counters.replayed_samples.store(replayed.samples, Relaxed);
-        counters.replay_corruptions.store(replayed.corruptions + replayed.orphans, Relaxed);
+        let found = replayed.corruptions + replayed.orphans + replayed.head_damage.len() as u64;
+        counters.replay_corruptions.store(found, Relaxed);
         counters
     }
 
@@ -217,7 +218,7 @@ pub struct Stats {
     pub series_left: u64,
     /// Samples replayed at the start.
     pub replayed_samples: u64,
-    /// Damage found in the log at the start.
+    /// Damage found at the start in the log, the checkpoint and the head-chunk log.
     pub replay_corruptions: u64,
 }
 

@@ -471,16 +471,16 @@ impl SeriesTable {
         }
     }
 
-    /// Restores a series from a checkpoint. An error names what its open chunk says.
+    /// Restores a series from a checkpoint, at a slot that is free. An error names what cannot be; nothing is restored then.
     pub(crate) fn restore(&mut self, state: &SeriesState) -> Result<(), codec::ChunkError> {
         let slot = SeriesSlot(state.slot);
+        let chunk = open_chunk_of(state)?;
+        if state.late.last().is_some_and(|(t, _)| t.0 > state.last_t) {
+            return Err(codec::ChunkError::Malformed("late samples are newer than the newest"));
+        }
         self.place(slot, state.generation, Fingerprint(state.fingerprint), state.family);
         let mut open = None;
-        if !state.open.is_empty() {
-            let (chunk, bytes) = OpenChunk::from_chunk(&state.open)?;
-            if bytes.len() > Slab::LEN_MAX {
-                return Err(codec::ChunkError::Malformed("an open chunk is longer than any in a head"));
-            }
+        if let Some((chunk, bytes)) = chunk {
             let at = self.slab.allocate(bytes.len().clamp(TOKEN_BYTES_MAX, Slab::LEN_MAX));
             self.slab.bytes_mut(at)[..bytes.len()].copy_from_slice(bytes);
             let window_end = Window::of(chunk.first_t(), self.window).end();
@@ -545,6 +545,23 @@ impl SeriesTable {
             + self.late.memory_bytes()
             + self.free.capacity() * size_of::<SeriesSlot>()
     }
+}
+
+/// The open chunk of a state, checked against what else the state says.
+fn open_chunk_of(state: &SeriesState) -> Result<Option<(OpenChunk, &[u8])>, codec::ChunkError> {
+    use codec::ChunkError::Malformed;
+    if state.open.is_empty() {
+        return Ok(None);
+    }
+    let (chunk, bytes) = OpenChunk::from_chunk(&state.open)?;
+    if bytes.len() > Slab::LEN_MAX {
+        return Err(Malformed("an open chunk is longer than any in a head"));
+    }
+    // Else a sample could be later than the series' newest and not later than its chunk's.
+    if chunk.last_t().0 > state.last_t {
+        return Err(Malformed("an open chunk is newer than its series' newest sample"));
+    }
+    Ok(Some((chunk, bytes)))
 }
 
 #[cfg(test)]

@@ -74,12 +74,10 @@ fn a_block_that_cannot_be_opened_is_set_aside() {
     check_set_aside(|fs| fs.remove_file(&file_of(fs, 0, CHUNKS_FILE)).unwrap());
     check_set_aside(|fs| fs.remove_dir_all(file_of(fs, 0, "").as_path()).unwrap());
     check_set_aside(|fs| {
-        let file = fs.open(&file_of(fs, 0, INDEX_FILE), OpenMode::ReadWrite).unwrap();
-        file.set_len(file.len().unwrap() - 1).unwrap();
+        set_len(fs, &file_of(fs, 0, INDEX_FILE), |len| len - 1);
     });
     check_set_aside(|fs| {
-        let file = fs.open(&file_of(fs, 0, INDEX_FILE), OpenMode::ReadWrite).unwrap();
-        file.set_len(file.len().unwrap() + 1).unwrap();
+        set_len(fs, &file_of(fs, 0, INDEX_FILE), |len| len + 1);
     });
 }
 
@@ -113,4 +111,126 @@ fn damage_within_a_block_costs_what_lies_on_it_and_is_announced() {
     assert_eq!(view.warnings().len(), 1, "{:?}", view.warnings());
     assert!(view.warnings()[0].contains("chunks is damaged at byte 0: expected "), "{:?}", view.warnings());
     assert_eq!(db.stats().blocks_damaged, 1);
+}
+
+/// A directory whose log is empty but for a few samples: everything rests on the checkpoint and the head-chunk log.
+fn checkpointed() -> (SimFs, Model, PathBuf) {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let series: Vec<LabelSet> = (0..3000).map(|i| labels("m", &format!("{}", i % 5), i)).collect();
+    for t in [HOUR, HOUR + 60_000, HOUR + 120_000] {
+        let points = [(t, t as f64)];
+        let rows: Vec<(&LabelSet, &[(i64, f64)])> = series.iter().map(|l| (l, &points[..])).collect();
+        append(&db, &rows).unwrap().ticket.wait().unwrap();
+    }
+    for shard in &db.head.shards {
+        shard.for_each_slice(|table, slots| table.freeze_until(slots, TimestampMs::MAX, &db.head.log));
+    }
+    append(&db, &[(&series[7], &[(2 * HOUR, 7.0)])]).unwrap().ticket.wait().unwrap();
+    (0..2).for_each(|_| db.maintain());
+    assert!(db.stats().checkpoints > 0);
+    let model = contents(&db);
+    db.close().unwrap();
+    let folder = Path::new("/data/checkpoint");
+    let file = folder.join(&fs.read_dir(folder).unwrap()[0].name);
+    (fs, model, file)
+}
+
+/// Damages the checkpoint or the head-chunk log and starts: at least `least` of the 3,000 series are whole, none is wrong, the
+/// next start finds nothing damaged any more, and what was damaged is kept.
+fn check_head(least: usize, damage: impl FnOnce(&SimFs, &Path)) {
+    let (fs, model, checkpoint) = checkpointed();
+    damage(&fs, &checkpoint);
+    let is_there = fs.exists(&checkpoint).unwrap();
+    let db = open(&fs);
+    assert!(db.stats().replay_corruptions > 0);
+    let found = contents(&db);
+    let whole = found.iter().filter(|(labels, points)| model[*labels] == **points).count();
+    assert!(whole >= least, "{whole} of {}", model.len());
+    assert!(found.iter().all(|(l, points)| points.iter().all(|(t, v)| model[l].get(t) == Some(v))));
+    let new = labels("new", "1", 0);
+    append(&db, &[(&new, &[(2 * HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
+    (0..2).for_each(|_| db.maintain());
+    let found = contents(&db);
+    assert_eq!(found[&new], [(2 * HOUR, 1.0f64.to_bits())].into());
+    db.close().unwrap();
+    drop(db);
+    let kept = fs.exists(&Path::new("/data/quarantine").join(checkpoint.file_name().unwrap())).unwrap();
+    assert_eq!(kept, is_there);
+    let db = open(&fs);
+    assert_eq!(contents(&db), found);
+}
+
+fn set_len(fs: &SimFs, file: &Path, len: impl Fn(u64) -> u64) {
+    let file = fs.open(file, OpenMode::ReadWrite).unwrap();
+    file.set_len(len(file.len().unwrap())).unwrap();
+    file.sync_data().unwrap();
+}
+
+fn len_of(fs: &SimFs, file: &Path) -> u64 {
+    fs.open(file, OpenMode::Read).unwrap().len().unwrap()
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_what_lies_on_the_damage() {
+    // The preamble, and the header before it, say nothing that the manifest does not.
+    check_head(3000, |fs, file| fs.corrupt(file, 3, 1).unwrap());
+    check_head(3000, |fs, file| fs.corrupt(file, 40, 1).unwrap());
+    // The first slice is of shard 0, which has no account or some of them; its length is part of the frame's header.
+    check_head(3000 - 1024, |fs, file| fs.corrupt(file, 200, 1).unwrap());
+    // The end says what is found in the manifest and in the log.
+    check_head(3000, |fs, file| fs.corrupt(file, len_of(fs, file) - 10, 1).unwrap());
+    check_head(3000, |fs, file| {
+        set_len(fs, file, |len| len - 5);
+    });
+    // Half of the file: the shards that it has whole, if any.
+    check_head(0, |fs, file| {
+        set_len(fs, file, |len| len / 2);
+    });
+    check_head(0, |fs, file| fs.remove_file(file).unwrap());
+}
+
+#[test]
+fn every_place_of_a_checkpoint_may_be_damaged() {
+    let (fs, _, checkpoint) = checkpointed();
+    let len = len_of(&fs, &checkpoint);
+    for nth in 0..8 {
+        check_head(0, |fs, file| fs.corrupt(file, nth * (len / 8) + nth % 7, 1 << (nth % 8)).unwrap());
+    }
+}
+
+#[test]
+fn a_damaged_head_log_costs_what_lies_on_the_damage() {
+    let segment = |fs: &SimFs| {
+        let folder = Path::new("/data/head");
+        folder.join(&fs.read_dir(folder).unwrap()[0].name)
+    };
+    check_head(3000, |fs, _| fs.corrupt(&segment(fs), 4, 1).unwrap());
+    check_head(0, |fs, _| fs.remove_file(&segment(fs)).unwrap());
+    check_head(1000, |fs, _| {
+        set_len(fs, &segment(fs), |len| len / 2);
+    });
+}
+
+#[test]
+fn a_slot_far_out_claims_no_memory() {
+    use crate::wal::{BatchBuilder, Wal, WalOptions};
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    append(&db, &[(&labels("m", "1", 1), &[(HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
+    let (model, next) = (contents(&db), db.wal.end().next());
+    db.close().unwrap();
+    let wal = Wal::open(Arc::new(fs.clone()), Path::new("/data/wal"), WalOptions::default(), next).unwrap();
+    let mut batch = BatchBuilder::default();
+    let far = labels("far", "1", 1);
+    batch.registration(ShardId(0), SeriesSlot(u32::MAX), 0, far.section());
+    batch.sample(ShardId(0), SeriesSlot(u32::MAX), 0, TimestampMs(HOUR), 1.0);
+    batch.registration(ShardId(0), SeriesSlot(1 << 16), 0, far.section());
+    drop(wal.reserve(batch.len()).unwrap());
+    wal.append(&mut batch);
+    wal.close().unwrap();
+    drop(db);
+    let db = open(&fs);
+    assert_eq!(contents(&db), model);
+    assert!(db.head.shards.iter().all(|s| s.series.lock().slots() < 10));
 }

@@ -1,7 +1,7 @@
 //! The bytes of a checkpoint (`docs/format/checkpoint.md`): frames, and what is in those of one shard.
 
 use crate::head::cuts::CutEntry;
-use crate::head::log::SegmentWindows;
+use crate::head::log::{HeadPos, SegmentWindows};
 use crate::head::series::SeriesState;
 use crate::head::symbols::HeadIndex;
 use crate::model::{MetricKind, MetricMetadata, TimestampMs, varint};
@@ -44,11 +44,34 @@ pub(super) struct End {
     pub(super) cuts: Vec<CutEntry>,
 }
 
+impl End {
+    /// Whether positions can be those of a log: the next segment has a number, and segments ascend to the end's.
+    pub(super) fn is_plausible(&self) -> bool {
+        let end = HeadPos(self.log_end);
+        let segments = || self.log_segments.iter().map(|s| s.segment);
+        end.is_plausible() && segments().is_sorted_by(|a, b| a < b) && segments().all(|s| s <= end.segment())
+    }
+}
+
 pub(super) fn file_header() -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     header
+}
+
+/// Refuses a file that a later version wrote.
+pub(super) fn check_version(file: &[u8]) -> Result<(), Bad> {
+    match file.split_first_chunk::<HEADER_BYTES>() {
+        Some((header, _)) if header.starts_with(MAGIC) => {
+            let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+            if found > VERSION && header[12..] == [0; 4] {
+                return Err(bad(format!("version {VERSION}"), format!("version {found}")));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Appends a frame.
@@ -81,25 +104,83 @@ pub(super) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Bad 
     Bad { expected: expected.into(), found: found.into() }
 }
 
-/// The frames of a file with their offsets, up to the first that is damaged.
-pub(super) fn frames(file: &[u8]) -> impl Iterator<Item = Result<(u64, Frame<'_>), (u64, Bad)>> {
-    let (mut rest, mut failure) = match file.strip_prefix(&file_header()[..]) {
-        Some(rest) => (rest, None),
-        None => (&[][..], Some(Err((0, bad("a checkpoint of version 1", "other bytes"))))),
+/// The frames of a file with their offsets; of damage, where it begins, and then the next frame behind it.
+pub(super) fn frames(file: &[u8], shards: u16) -> Frames<'_> {
+    let header = match file.starts_with(&file_header()) {
+        true => None,
+        false => Some((0, bad("a checkpoint of version 1", "other bytes"))),
     };
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return failure.take();
+    // Candidates for frames may be many, overlap, and claim any length.
+    let checks_left = 4 * file.len() + (1 << 20);
+    Frames { file, at: HEADER_BYTES, shards, header, checks_left }
+}
+
+/// See [`frames`].
+pub(super) struct Frames<'a> {
+    file: &'a [u8],
+    at: usize,
+    shards: u16,
+    /// What is wrong with the file's header.
+    header: Option<(u64, Bad)>,
+    /// How many more bytes may be run through a checksum in search of the frame behind damage.
+    checks_left: usize,
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<(u64, Frame<'a>), (u64, Bad)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(damage) = self.header.take() {
+            return Some(Err(damage));
         }
-        let offset = (file.len() - rest.len()) as u64;
+        let (offset, mut rest) = (self.at, self.file.get(self.at..).filter(|r| !r.is_empty())?);
         Some(match take_frame(&mut rest) {
-            Ok(frame) => Ok((offset, frame)),
+            Ok(frame) => {
+                self.at = self.file.len() - rest.len();
+                Ok((offset as u64, frame))
+            }
             Err(bad) => {
-                rest = &[];
-                Err((offset, bad))
+                self.at = self.next_frame().unwrap_or(self.file.len());
+                Err((offset as u64, bad))
             }
         })
-    })
+    }
+}
+
+impl Frames<'_> {
+    /// Where the next frame behind a damaged one begins: where its length says, if that is so, else the next place that
+    /// has a frame.
+    fn next_frame(&mut self) -> Option<usize> {
+        let header = self.file.get(self.at..self.at + FRAME_HEADER_BYTES)?;
+        let claimed = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        let claimed = self.at.checked_add(FRAME_HEADER_BYTES)?.checked_add(claimed)?;
+        if self.is_frame(claimed) == Some(true) {
+            return Some(claimed);
+        }
+        for at in self.at + 1..self.file.len().saturating_sub(FRAME_HEADER_BYTES - 1) {
+            if self.is_frame(at)? {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Whether a frame begins there; `None` once the search has cost enough.
+    fn is_frame(&mut self, at: usize) -> Option<bool> {
+        let Some(mut rest) = self.file.get(at..) else { return Some(false) };
+        let Some(header) = rest.first_chunk::<FRAME_HEADER_BYTES>() else { return Some(false) };
+        let shard = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+        let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        let plausible = (1..=5).contains(&header[0])
+            && header[1..4] == [0; 3]
+            && shard < u32::from(self.shards)
+            && length <= rest.len() - FRAME_HEADER_BYTES;
+        if !plausible {
+            return Some(false);
+        }
+        self.checks_left = self.checks_left.checked_sub(length + FRAME_HEADER_BYTES)?;
+        Some(take_frame(&mut rest).is_ok())
+    }
 }
 
 /// Reads the frame at the front of `bytes`, and moves past it.
@@ -198,6 +279,9 @@ pub(super) fn put_series(out: &mut Vec<u8>, state: &SeriesState, row: &[u8]) {
     }
 }
 
+/// The most late samples of one series: several times what its buffer may hold. A chunk must take them all.
+const LATE_MAX: usize = 4096;
+
 /// A slice's head, and the series in it still to be read.
 pub(super) struct SliceReader<'a> {
     pub(super) lsn: u64,
@@ -255,7 +339,7 @@ impl<'a> SliceReader<'a> {
         };
         let row = varint::take_bytes(b)?;
         state.open = varint::take_bytes(b)?.to_vec();
-        let n = take_count(b, 9)?;
+        let n = take_count(b, 9).filter(|n| *n <= LATE_MAX)?;
         for _ in 0..n {
             let t = state.last_t.wrapping_sub(varint::unzigzag(varint::take(b)?));
             state.late.push((TimestampMs(t), f64::from_bits(u64::from_le_bytes(take(b)?))));
@@ -369,6 +453,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
             let _ = take_frame(&mut &bytes[..]);
+            frames(&bytes, 4).for_each(drop);
             let _ = read_symbols(&bytes);
             let _ = read_metadata(&bytes);
             if let Some(mut slice) = SliceReader::new(&bytes) {

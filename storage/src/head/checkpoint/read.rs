@@ -3,10 +3,10 @@
 use super::layout::{self, Bad, End, Frame, FrameKind, Preamble, SliceReader, bad};
 use super::{CheckpointError, path_of};
 use crate::head::cuts::CutPositions;
-use crate::head::log::{HeadLog, HeadPos};
+use crate::head::log::{HeadLog, HeadLogError, HeadPos};
 use crate::head::shard::{SLICE, Shard};
 use crate::head::{Head, HeadOptions};
-use crate::io::Fs;
+use crate::io::{Fs, Region};
 use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,24 +20,37 @@ pub(crate) struct Loaded {
     pub(crate) newest_lsn: Lsn,
     /// Per shard: the LSN of each slice of slots. A record of the log whose LSN is not above it is in the slice already.
     pub(crate) slice_lsns: Vec<SliceLsns>,
+    /// What could not be read and is not in the head.
+    pub(crate) damage: Vec<CheckpointError>,
+}
+
+impl Loaded {
+    /// The smallest LSN of a slice: what is above it the log has.
+    pub(crate) fn oldest_lsn(&self) -> Lsn {
+        self.slice_lsns.iter().flat_map(|l| &l.lsns).copied().min().unwrap_or(self.newest_lsn)
+    }
 }
 
 /// The LSNs of one shard's slices, by slot.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SliceLsns(Vec<Lsn>);
+pub(crate) struct SliceLsns {
+    lsns: Vec<Lsn>,
+    /// Slots there were, free ones included.
+    pub(crate) slots: u32,
+}
 
 impl SliceLsns {
     /// Whether a log record of this slot is newer than what the checkpoint has of it.
     pub(crate) fn is_newer(&self, slot: SeriesSlot, lsn: Lsn) -> bool {
-        self.0.get((slot.0 / SLICE) as usize).is_none_or(|slice| lsn > *slice)
+        self.lsns.get((slot.0 / SLICE) as usize).is_none_or(|slice| lsn > *slice)
     }
 
     fn set(&mut self, first_slot: u32, lsn: Lsn) {
         let at = (first_slot / SLICE) as usize;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, Lsn(0));
+        if self.lsns.len() <= at {
+            self.lsns.resize(at + 1, Lsn(0));
         }
-        self.0[at] = lsn;
+        self.lsns[at] = lsn;
     }
 }
 
@@ -53,12 +66,14 @@ struct Parts<'a> {
     shards: Vec<ShardFrames<'a>>,
     metadata: Vec<MetricMetadata>,
     end: Option<End>,
+    /// Whether the preamble is that of another directory's checkpoint.
+    of_another: bool,
 }
 
 impl<'a> Parts<'a> {
     fn new(shards: ShardCount) -> Self {
         let shards = shards.iter().map(|_| ShardFrames::default()).collect();
-        Self { shards, metadata: Vec::new(), end: None }
+        Self { shards, metadata: Vec::new(), end: None, of_another: false }
     }
 
     fn take(&mut self, offset: u64, frame: Frame<'a>, options: &HeadOptions) -> Result<(), Bad> {
@@ -66,7 +81,11 @@ impl<'a> Parts<'a> {
         let fail = |what: &str| bad(what, "something else");
         let of_shard = self.shards.get_mut(shard as usize).ok_or_else(|| fail("a shard of the directory"));
         match kind {
-            FrameKind::Preamble => check_preamble(payload, options)?,
+            FrameKind::Preamble => {
+                let checked = check_preamble(payload, options);
+                self.of_another = checked.is_err();
+                checked?;
+            }
             FrameKind::Slice => of_shard?.slices.push((offset, payload)),
             FrameKind::Symbols => of_shard?.symbols = Some((offset, payload)),
             FrameKind::Metadata => {
@@ -81,33 +100,60 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Loads checkpoint `number` of `bytes` length from `dir`; the head-chunk log is opened as it says.
+/// A checkpoint as the manifest names it, and where it is to be found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+    /// The end of the head-chunk log, which stands in the checkpoint's end as well.
+    pub(crate) log_end: HeadPos,
+}
+
+/// Loads a checkpoint; the head-chunk log is opened as it says. What is damaged is left out and told in the result: a slice
+/// costs its series, a shard's symbols all series of the shard, the end costs nothing, since what it says can be found
+/// again. Only the disk and another version are errors.
 pub(crate) fn load(
     fs: Arc<dyn Fs>,
-    dir: &Path,
-    number: u64,
-    bytes: u64,
+    named: Named<'_>,
     options: &HeadOptions,
 ) -> Result<Loaded, CheckpointError> {
-    let path = path_of(dir, number);
-    let region = fs.map(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
-    let corrupt = |offset, bad| corrupt(&path, offset, bad);
-    if region.len() as u64 != bytes {
-        return Err(corrupt(0, bad(format!("{bytes} bytes"), format!("{}", region.len()))));
+    let path = path_of(named.dir, named.number);
+    let mut damage = Vec::new();
+    let region = fs.map(&path).unwrap_or_else(|source| {
+        damage.push(CheckpointError::Io { path: path.clone(), source });
+        Region::from_vec(Vec::new())
+    });
+    layout::check_version(&region).map_err(|b| corrupt(&path, 8, b))?;
+    let mut told = |offset, bad| damage.push(corrupt(&path, offset, bad));
+    if region.len() as u64 != named.bytes {
+        told(0, bad(format!("{} bytes", named.bytes), region.len().to_string()));
     }
     let mut parts = Parts::new(options.shards);
-    for frame in layout::frames(&region) {
-        let (offset, frame) = frame.map_err(|(offset, b)| corrupt(offset, b))?;
-        parts.take(offset, frame, options).map_err(|b| corrupt(offset, b))?;
+    for frame in layout::frames(&region, options.shards.get()) {
+        let taken = frame.and_then(|(offset, f)| parts.take(offset, f, options).map_err(|b| (offset, b)));
+        taken.unwrap_or_else(|(offset, bad)| told(offset, bad));
     }
-    let Parts { shards, metadata, end } = parts;
-    let end = end.ok_or_else(|| corrupt(bytes, bad("a frame `end`", "the end of the file")))?;
-    let log = HeadLog::open(fs, &options.log_dir, &end.log_segments, HeadPos(end.log_end), options.window)?;
+    if parts.of_another {
+        parts = Parts::new(options.shards);
+    }
+    let Parts { shards, metadata, end, .. } = parts;
+    let end = end.filter(|e| e.is_plausible() && e.log_end == named.log_end.0);
+    if end.is_none() {
+        told(region.len() as u64, bad("a frame `end` as the manifest says", "none"));
+    }
+    let gaps = if damage.is_empty() { 0 } else { GAP_SLICES_MAX };
+    let (log, found) = open_log(fs, named.log_end, end.as_ref(), options)?;
+    damage.extend(found.into_iter().map(CheckpointError::from));
     let head = Head::with_log(options, log);
-    let slice_lsns = load_shards(&head.shards, shards).map_err(|(offset, bad)| corrupt(offset, bad))?;
+    let mut slice_lsns = Vec::with_capacity(head.shards.len());
+    for (lsns, found) in load_shards(&head.shards, shards, gaps) {
+        damage.extend(found.into_iter().map(|(offset, bad)| corrupt(&path, offset, bad)));
+        slice_lsns.push(lsns);
+    }
     let found: u64 = head.shards.iter().map(|s| s.series.lock().live() as u64).sum();
-    if found != end.series {
-        return Err(corrupt(bytes, bad(format!("{} series", end.series), format!("{found}"))));
+    if let Some(end) = end.as_ref().filter(|e| e.series != found) {
+        damage.push(corrupt(&path, named.bytes, bad(format!("{} series", end.series), found.to_string())));
     }
     {
         let mut store = head.metadata.lock();
@@ -115,11 +161,28 @@ pub(crate) fn load(
             store.add(m);
         });
     }
-    Ok(Loaded {
-        head,
-        cuts: CutPositions::from_entries(&end.cuts),
-        newest_lsn: Lsn(end.newest_lsn),
-        slice_lsns,
+    let newest_slice = slice_lsns.iter().flat_map(|l| &l.lsns).copied().max().unwrap_or_default();
+    let cuts = end.as_ref().map(|e| CutPositions::from_entries(&e.cuts)).unwrap_or_default();
+    let newest_lsn = end.map_or(newest_slice, |e| newest_slice.max(Lsn(e.newest_lsn)));
+    Ok(Loaded { head, cuts, newest_lsn, slice_lsns, damage })
+}
+
+/// Opens the head-chunk log as the checkpoint's end says, or, without one, with all segments up to the end that the manifest
+/// knows: which of their windows were cut is forgotten then, so that they are merged with what their blocks have.
+fn open_log(
+    fs: Arc<dyn Fs>,
+    log_end: HeadPos,
+    end: Option<&End>,
+    options: &HeadOptions,
+) -> Result<(HeadLog, Vec<HeadLogError>), CheckpointError> {
+    let (dir, window) = (&options.log_dir, options.window);
+    Ok(match end {
+        Some(end) => HeadLog::open(fs, dir, &end.log_segments, HeadPos(end.log_end), window)?,
+        None => {
+            let log_end = if log_end.is_plausible() { log_end } else { HeadPos::NONE };
+            let segments = HeadLog::find_segments(&*fs, dir, log_end, window)?;
+            HeadLog::open(fs, dir, &segments, log_end, window)?
+        }
     })
 }
 
@@ -141,72 +204,103 @@ fn check_preamble(payload: &[u8], options: &HeadOptions) -> Result<(), Bad> {
     }
 }
 
+/// Slices that may be missing between those of a shard once damage was found: a slot far out claims memory for all before it.
+const GAP_SLICES_MAX: u32 = 1024;
+
+/// The LSNs of a shard's slices, and what was left out.
+type LoadedShard = (SliceLsns, Vec<(u64, Bad)>);
+
 /// Loads all shards, on as many threads as there are cores.
-fn load_shards(shards: &[Shard], frames: Vec<ShardFrames<'_>>) -> Result<Vec<SliceLsns>, (u64, Bad)> {
+fn load_shards(shards: &[Shard], frames: Vec<ShardFrames<'_>>, gaps: u32) -> Vec<LoadedShard> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(shards.len());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let (Some(shard), Some(frames)) = (shards.get(at), frames.get(at)) else { return Ok(done) };
-            done.push((at, load_shard(shard, frames)?));
+            let (Some(shard), Some(frames)) = (shards.get(at), frames.get(at)) else { return done };
+            done.push((at, load_shard(shard, frames, gaps)));
         }
     };
-    let mut lsns = vec![SliceLsns::default(); shards.len()];
+    let mut loaded: Vec<LoadedShard> = shards.iter().map(|_| Default::default()).collect();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for worker in workers {
-            for (at, of_shard) in worker.join().expect("loading does not panic")? {
-                lsns[at] = of_shard;
+            for (at, of_shard) in worker.join().expect("loading does not panic") {
+                loaded[at] = of_shard;
             }
         }
-        Ok(lsns)
-    })
+    });
+    loaded
 }
 
-fn load_shard(shard: &Shard, frames: &ShardFrames<'_>) -> Result<SliceLsns, (u64, Bad)> {
-    let mut lsns = SliceLsns::default();
-    let Some((offset, symbols)) = frames.symbols else {
-        let first = frames.slices.first().map_or(0, |s| s.0);
-        return if frames.slices.is_empty() {
-            Ok(lsns)
-        } else {
-            Err((first, bad("symbols of the shard", "none")))
-        };
+/// Loads a shard. Slices that are left out have no LSN: all that the log has of their slots is replayed.
+fn load_shard(shard: &Shard, frames: &ShardFrames<'_>, mut gaps: u32) -> LoadedShard {
+    let (mut lsns, mut damage) = (SliceLsns::default(), Vec::new());
+    let index = match frames.symbols {
+        Some((offset, symbols)) => layout::read_symbols(symbols).ok_or((offset, "a contradiction")),
+        None => Err((frames.slices.first().map_or(0, |s| s.0), "none")),
     };
-    let mut index = layout::read_symbols(symbols).ok_or((offset, bad("symbols", "a contradiction")))?;
-    let mut series = shard.series.lock();
-    for (number, (offset, payload)) in frames.slices.iter().enumerate() {
-        let fail = || (*offset, bad("a slice of series", "a contradiction"));
-        let mut slice = SliceReader::new(payload).ok_or_else(fail)?;
-        // Slices without gaps: a slot far out would claim memory for all before it.
-        if u64::from(slice.slots.start) != number as u64 * u64::from(SLICE)
-            || slice.slots.len() > SLICE as usize
-        {
-            return Err(fail());
+    let mut index = match index {
+        Ok(index) => index,
+        Err(_) if frames.slices.is_empty() => return (lsns, damage),
+        Err((offset, found)) => {
+            damage.push((offset, bad(format!("the symbols of shard {}", shard.id), found)));
+            return (lsns, damage);
         }
-        lsns.set(slice.slots.start, Lsn(slice.lsn));
-        while let Some((state, row)) = slice.next().map_err(|()| fail())? {
+    };
+    let mut series = shard.series.lock();
+    let mut expected = 0;
+    for (offset, payload) in &frames.slices {
+        let mut fail = |found: &str| damage.push((*offset, bad("a slice of series", found)));
+        let Some(mut slice) = SliceReader::new(payload) else {
+            fail("a contradiction");
+            continue;
+        };
+        let (first, len) = (slice.slots.start, slice.slots.len());
+        let gap = (first / SLICE).checked_sub(expected).filter(|g| *g <= gaps);
+        let (Some(gap), true, true) = (gap, first.is_multiple_of(SLICE), len <= SLICE as usize) else {
+            fail("one of other slots");
+            continue;
+        };
+        (gaps, expected) = (gaps - gap, first / SLICE + 1);
+        lsns.set(first, Lsn(slice.lsn));
+        lsns.slots = slice.slots.end;
+        loop {
+            let (state, row) = match slice.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(()) => {
+                    fail("a contradiction");
+                    break;
+                }
+            };
             let slot = SeriesSlot(state.slot);
             if series.record(slot).is_some() || !index.is_valid_row(row) {
-                return Err(fail());
+                fail("a series that cannot be");
+            } else if let Err(error) = series.restore(&state) {
+                fail(&error.to_string());
+            } else {
+                index.insert(slot, row);
             }
-            series.restore(&state).map_err(|e| (*offset, bad("an open chunk", e.to_string())))?;
-            index.insert(slot, row);
         }
     }
     *shard.index.write() = index;
-    Ok(lsns)
+    (lsns, damage)
 }
 
-/// Counts the series of each shard in a checkpoint, checking every frame.
-pub(crate) fn count(fs: &dyn Fs, path: &Path, shards: u16) -> Result<Vec<u64>, CheckpointError> {
+/// Counts the series of each shard in a checkpoint; what is damaged is added to `damage` and not counted.
+pub(crate) fn count(
+    fs: &dyn Fs,
+    path: &Path,
+    shards: u16,
+    damage: &mut Vec<CheckpointError>,
+) -> Result<Vec<u64>, CheckpointError> {
     let region = fs.map(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
     let mut counts = vec![0; usize::from(shards)];
-    for frame in layout::frames(&region) {
+    for frame in layout::frames(&region, shards) {
         let counted = frame.and_then(|(at, frame)| count_in(&frame, &mut counts).map_err(|bad| (at, bad)));
-        counted.map_err(|(offset, bad)| corrupt(path, offset, bad))?;
+        counted.unwrap_or_else(|(offset, bad)| damage.push(corrupt(path, offset, bad)));
     }
     Ok(counts)
 }

@@ -129,16 +129,54 @@ fn first_page(segment: u32) -> Vec<u8> {
     page
 }
 
+/// A segment's bytes as far as there are any, and what is wrong with the file.
+fn open_segment(fs: &dyn Fs, dir: &Path, segment: u32, needed: usize) -> (Region, Option<HeadLogError>) {
+    let path = segment_path(dir, segment);
+    let nothing = || Region::from_vec(Vec::new());
+    let region = match fs.map(&path) {
+        Ok(region) => region,
+        Err(source) => return (nothing(), Some(HeadLogError::Io { path, source })),
+    };
+    let needed = needed.max(HEADER_BYTES);
+    if region.len() < needed {
+        let (expected, found) = (needed as u64, region.len() as u64);
+        return (region, Some(HeadLogError::TooShort { path, expected, found }));
+    }
+    if region[..HEADER_BYTES] == first_page(segment)[..] {
+        return (region, None);
+    }
+    // Of another segment the records are well and those of others; of this one they are what they should be.
+    let is_this = region[12..16] == segment.to_le_bytes();
+    (if is_this { region } else { nothing() }, Some(HeadLogError::NotASegment { path }))
+}
+
+/// All records of a segment with their offsets. Damage ends its page.
+pub(crate) fn records(
+    segment: &[u8],
+) -> impl Iterator<Item = (usize, Result<record::Record<'_>, record::RecordError>)> {
+    segment.chunks(PAGE_BYTES).enumerate().flat_map(|(number, page)| {
+        let mut at = if number == 0 { HEADER_BYTES } else { 0 };
+        std::iter::from_fn(move || {
+            let rest = page.get(at..).filter(|r| r.iter().take(record::HEADER_BYTES).any(|b| *b != 0))?;
+            let offset = number * PAGE_BYTES + at;
+            let record = record::read(rest);
+            at = record.map_or(page.len(), |r| at + record::HEADER_BYTES + r.chunk.len());
+            Some((offset, record))
+        })
+    })
+}
+
 impl HeadLog {
     /// Opens the log as a checkpoint describes it: segments of `kept` up to `end` are mapped, all other files are removed, and
-    /// appending begins in a new segment.
+    /// appending begins in a new segment. A segment that is missing, short or no segment is told, and what there is of it is
+    /// read: records have their own checksums.
     pub(crate) fn open(
         fs: Arc<dyn Fs>,
         dir: &Path,
         kept: &[SegmentWindows],
         end: HeadPos,
         window: crate::model::DurationMs,
-    ) -> Result<Self, HeadLogError> {
+    ) -> Result<(Self, Vec<HeadLogError>), HeadLogError> {
         let at = |path: &Path, source| HeadLogError::Io { path: path.into(), source };
         fs.create_dir_all(dir).map_err(|e| at(dir, e))?;
         let names: BTreeSet<String> = kept.iter().map(|s| format!("{:016x}.hcl", s.segment)).collect();
@@ -148,23 +186,16 @@ impl HeadLog {
                 fs.remove_file(&path).map_err(|e| at(&path, e))?;
             }
         }
-        let mut segments = Vec::new();
+        let (mut segments, mut damage) = (Vec::new(), Vec::new());
         for kept in kept {
-            let path = segment_path(dir, kept.segment);
-            let region = fs.map(&path).map_err(|e| at(&path, e))?;
             let needed = if kept.segment == end.segment() { end.offset() } else { HEADER_BYTES };
-            if region.len() < needed.max(HEADER_BYTES) {
-                let (expected, found) = (needed.max(HEADER_BYTES) as u64, region.len() as u64);
-                return Err(HeadLogError::TooShort { path, expected, found });
-            }
-            if region[..HEADER_BYTES] != first_page(kept.segment)[..] {
-                return Err(HeadLogError::NotASegment { path });
-            }
+            let (region, found) = open_segment(&*fs, dir, kept.segment, needed);
+            damage.extend(found);
             segments.push((kept.segment, region));
         }
         let segment = end.segment() + 1;
         let window_of = |start: &i64| TimestampMs(*start);
-        Ok(Self {
+        let log = Self {
             fs,
             dir: dir.into(),
             state: Mutex::new(State {
@@ -181,7 +212,32 @@ impl HeadLog {
             writer: Mutex::default(),
             window,
             memory_bytes: AtomicU64::new(PAGE_BYTES as u64),
-        })
+        };
+        Ok((log, damage))
+    }
+
+    /// The segments that there are up to `end`, with the windows that their records lie in: for a checkpoint whose end is
+    /// damaged. Reads all of them.
+    pub(crate) fn find_segments(
+        fs: &dyn Fs,
+        dir: &Path,
+        end: HeadPos,
+        window: crate::model::DurationMs,
+    ) -> Result<Vec<SegmentWindows>, HeadLogError> {
+        let at = |source| HeadLogError::Io { path: dir.into(), source };
+        fs.create_dir_all(dir).map_err(at)?;
+        let mut found = Vec::new();
+        for entry in fs.read_dir(dir).map_err(at)? {
+            let number = entry.name.strip_suffix(".hcl").and_then(|n| u32::from_str_radix(n, 16).ok());
+            let Some(segment) = number.filter(|n| *n <= end.segment()) else { continue };
+            let (region, _) = open_segment(fs, dir, segment, 0);
+            let of_record = |(_, record): (usize, Result<record::Record<'_>, _>)| {
+                Some(Window::of(record.ok()?.header.first_t, window).start.0)
+            };
+            let windows: BTreeSet<i64> = records(&region).filter_map(of_record).collect();
+            found.push(SegmentWindows { segment, windows: windows.into_iter().collect() });
+        }
+        Ok(found)
     }
 
     /// Appends a record; returns its position. A copy under a short lock; no I/O.
@@ -404,7 +460,10 @@ impl HeadLog {
         }
         for s in segments {
             let path = segment_path(&self.dir, *s);
-            self.fs.remove_file(&path).map_err(|source| HeadLogError::Io { path, source })?;
+            match self.fs.remove_file(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|source| HeadLogError::Io { path, source })?,
+            }
         }
         Ok(())
     }

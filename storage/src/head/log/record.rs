@@ -21,6 +21,11 @@ impl HeadPos {
         Self(u64::from(segment) << 24 | offset as u64)
     }
 
+    /// Whether a segment can follow it: what is read from disk may say anything.
+    pub(crate) fn is_plausible(self) -> bool {
+        self.0 >> 24 < u64::from(u32::MAX)
+    }
+
     /// Above all records of a segment.
     pub(crate) fn after_segment(segment: u32) -> Self {
         Self((u64::from(segment) + 1) << 24)

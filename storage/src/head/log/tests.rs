@@ -8,7 +8,7 @@ fn open(fs: &SimFs, kept: &[SegmentWindows], end: HeadPos) -> HeadLog {
     let dir = Path::new("/d/head");
     fs.create_dir_all(dir).unwrap();
     dir.ancestors().skip(1).for_each(|d| fs.sync_dir(d).unwrap());
-    HeadLog::open(Arc::new(fs.clone()), dir, kept, end, WINDOW).unwrap()
+    HeadLog::open(Arc::new(fs.clone()), dir, kept, end, WINDOW).unwrap().0
 }
 
 fn header(prev: HeadPos, t: i64) -> RecordHeader {
@@ -122,9 +122,14 @@ fn damage_is_named() {
     assert!(error.contains("0000000000000001.hcl") && error.contains("expected checksum"), "{error}");
     file.set_len(10).unwrap();
     file.sync_data().unwrap();
-    let error =
-        HeadLog::open(Arc::new(fs), Path::new("/d/head"), &kept, end, WINDOW).unwrap_err().to_string();
-    assert!(error.contains("found 10"), "{error}");
+    let (log, damage) =
+        HeadLog::open(Arc::new(fs.clone()), Path::new("/d/head"), &kept, end, WINDOW).unwrap();
+    assert!(damage[0].to_string().contains("found 10"), "{damage:?}");
+    assert!(log.snapshot().get(at).is_err(), "its bytes are missing, which is no end of a chain");
+    fs.remove_file(&path).unwrap();
+    let (log, damage) = HeadLog::open(Arc::new(fs), Path::new("/d/head"), &kept, end, WINDOW).unwrap();
+    assert!(damage[0].to_string().contains("0000000000000001.hcl"), "{damage:?}");
+    assert!(log.snapshot().get(at).is_err());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 const WINDOW: DurationMs = DurationMs::hours(2);
 
 fn log() -> HeadLog {
-    HeadLog::open(Arc::new(SimFs::new(1)), Path::new("/head"), &[], HeadPos::NONE, WINDOW).unwrap()
+    HeadLog::open(Arc::new(SimFs::new(1)), Path::new("/head"), &[], HeadPos::NONE, WINDOW).unwrap().0
 }
 
 /// All samples of a series, wherever they are.
