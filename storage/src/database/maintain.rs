@@ -87,6 +87,8 @@ pub(super) struct Situation {
     pub(super) log_bytes: u64,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_min: u64,
+    /// Whether the log has no segment to go on in, and others than the one that it writes to, which a checkpoint lets go.
+    pub(super) log_wants_room: bool,
 }
 
 /// Chooses what to do next: a closed window first, then memory, then the length of the log.
@@ -98,7 +100,7 @@ pub(super) fn due(s: &Situation) -> Due {
     if s.memory_bytes > s.memory_budget && s.since_flush.is_none_or(|t| t >= FLUSH_PAUSE) {
         return Due::Flush;
     }
-    if s.is_log_long() { Due::Checkpoint } else { Due::Nothing }
+    if s.is_log_long() || s.log_wants_room { Due::Checkpoint } else { Due::Nothing }
 }
 
 impl Situation {
@@ -207,6 +209,7 @@ impl Database {
             .for_each(|s| s.for_each_slice(|series, slots| series.freeze_idle(slots, &self.head.log)));
         let memory_bytes = self.memory_bytes();
         self.counters.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        let wal = self.wal.stats();
         let situation = Situation {
             newest: self.head.newest(),
             cut_until: m.cut_until,
@@ -221,6 +224,7 @@ impl Database {
             },
             checkpoint_bytes: m.checkpoint_bytes,
             checkpoint_min: self.options.checkpoint_bytes,
+            log_wants_room: !wal.has_spare && wal.segments > 1,
         };
         let due = due(&situation);
         let result = match due {
@@ -548,6 +552,7 @@ mod tests {
         log_bytes: 0,
         checkpoint_bytes: 0,
         checkpoint_min: 256,
+        log_wants_room: false,
     };
 
     #[test]
@@ -568,5 +573,6 @@ mod tests {
         check(|s| (s.memory_bytes, s.since_flush) = (101, Some(FLUSH_PAUSE)), Due::Flush);
         check(|s| s.log_bytes = 257, Due::Checkpoint);
         check(|s| (s.log_bytes, s.checkpoint_bytes) = (257, 300), Due::Nothing);
+        check(|s| s.log_wants_room = true, Due::Checkpoint);
     }
 }

@@ -116,3 +116,40 @@ fn a_start_on_a_full_disk_takes_the_room_of_the_reserve() {
     assert_eq!((contents(&db), has_reserve(&fs), db.stats().reserve_bytes), (model, false, 0));
     append(&db, &[(&labels("m", "c", 0), &[(HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
 }
+
+#[test]
+fn a_log_without_a_spare_segment_is_let_go_of_early() {
+    let fs = SimFs::new(6);
+    // No checkpoint is due for the length of the log.
+    let db = Database::open(DatabaseOptions { checkpoint_bytes: 64 << 20, ..options(&fs) }).unwrap();
+    let l = labels("m", "a", 0);
+    let mut t = HOUR;
+    let mut send = || {
+        t += 1;
+        append(&db, &[(&l, &[(t, t as f64)])]).unwrap().ticket.wait().unwrap();
+    };
+    send();
+    db.maintain();
+    let mut begin_segment = |number| {
+        while db.stats().wal.segments < number {
+            send();
+        }
+        // Before the log takes this one it has tried to make the next spare.
+        send();
+    };
+    // A small volume: the third segment is begun in the spare, and there is no room for another one.
+    begin_segment(2);
+    fs.set_capacity(Some(fs.used() + (40 << 10)));
+    begin_segment(3);
+    let before = db.stats();
+    assert_eq!((before.wal.has_spare, before.checkpoints), (false, 0));
+    db.maintain();
+    let after = db.stats();
+    assert_eq!((after.wal.segments, after.checkpoints), (1, 1), "{:?}", after.wal);
+    // Not again and again: nothing is left that one could let go.
+    db.maintain();
+    assert_eq!(db.stats().checkpoints, 1);
+    let model = contents(&db);
+    drop(db);
+    assert_eq!(contents(&open(&fs.crash(0))), model);
+}
