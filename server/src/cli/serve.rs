@@ -115,6 +115,7 @@ fn database_options(config: &Config, clock: Arc<dyn Clock>) -> DatabaseOptions {
             WalSync::Commit => SyncMode::Commit,
             WalSync::Interval => SyncMode::Interval(config.wal_sync_interval),
         },
+        trust_clock: true,
         retention: config.retention.clone(),
         clock,
         ..DatabaseOptions::new(&config.data_dir)

@@ -203,15 +203,17 @@ impl Database {
             return;
         }
         m.last_look = Some(now);
-        self.head
-            .shards
-            .iter()
-            .for_each(|s| s.for_each_slice(|series, slots| series.freeze_idle(slots, &self.head.log)));
+        let (newest, latest) = (self.newest(), self.latest());
+        self.head.shards.iter().for_each(|s| {
+            s.for_each_slice(|series, slots| series.freeze_idle(slots, latest, &self.head.log));
+        });
+        // Where the clock was ahead and is right again, windows are closed that were not over.
+        m.cut_until = m.cut_until.min(closed_until(newest, self.head.window));
         let memory_bytes = self.memory_bytes();
         self.counters.memory_bytes.store(memory_bytes, Ordering::Relaxed);
         let wal = self.wal.stats();
         let situation = Situation {
-            newest: self.head.newest(),
+            newest,
             cut_until: m.cut_until,
             window: self.head.window,
             memory_bytes,
@@ -322,6 +324,16 @@ impl Database {
         self.head.memory_bytes() + self.wal.stats().buffer_bytes + self.aliases.lock().memory_bytes()
     }
 
+    /// The time of the newest sample by which windows are over.
+    fn newest(&self) -> TimestampMs {
+        self.head.newest().min(self.latest())
+    }
+
+    /// Samples beyond this close no window, and make no other series idle.
+    fn latest(&self) -> TimestampMs {
+        if self.options.trust_clock { self.clock.now() } else { TimestampMs::MAX }
+    }
+
     /// Moves everything in the head into blocks.
     pub fn flush(&self) -> Result<(), CutError> {
         let mut m = self.maintenance.lock();
@@ -340,7 +352,7 @@ impl Database {
                 self.discard_blocks(first_id);
             }
             if result? {
-                m.cut_until = m.cut_until.max(until.min(closed_until(self.head.newest(), self.head.window)));
+                m.cut_until = m.cut_until.max(until.min(closed_until(self.newest(), self.head.window)));
                 return Ok(());
             }
         }
@@ -498,10 +510,12 @@ impl Database {
         positions: &[HeadPos],
         cuts: &CutPositions,
     ) {
+        let latest = self.latest();
         let mut left = Vec::new();
         for shard in &self.head.shards {
             let position = positions[shard.id.index()];
-            let released = shard.remove_series(|series, slot| series.may_leave(slot, until, position));
+            let released =
+                shard.remove_series(|series, slot| series.may_leave(slot, until, latest, position));
             if !released.is_empty() {
                 left.push((shard.id, released));
             }

@@ -29,6 +29,10 @@ pub struct DatabaseOptions {
     pub wal_buffer_bytes: usize,
     /// A checkpoint starts when the log since the last one exceeds this, or the last one's size.
     pub checkpoint_bytes: u64,
+    /// Whether samples beyond the clock count as of now when it is judged which windows are over and which series are idle: they
+    /// came from senders whose clocks are ahead, or while this one was wrong. Without, samples alone tell the time: for tests, and
+    /// for loads of invented times.
+    pub trust_clock: bool,
     /// How long data are kept.
     pub retention: Retention,
     /// Whether threads of its own write out chunks, cut windows and make checkpoints. Without, the owner calls
@@ -53,6 +57,7 @@ impl DatabaseOptions {
             wal_segment_bytes: 64 << 20,
             wal_buffer_bytes: 64 << 20,
             checkpoint_bytes: 256 << 20,
+            trust_clock: false,
             retention: Retention::default(),
             background: true,
             fs: Arc::new(RealFs),

@@ -283,6 +283,39 @@ fn labels_are_listed_from_head_and_blocks() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_closes_no_windows_once_it_is_right() {
+    let fs = SimFs::new(1);
+    let clock = Arc::new(ManualClock::new(TimestampMs(HOUR)));
+    let trusting = DatabaseOptions { clock: clock.clone(), trust_clock: true, ..options(&fs) };
+    let db = Database::open(trusting).unwrap();
+    let (right, ahead) = (labels("m", "1", 0), labels("m", "1", 1));
+    let mut model = Model::new();
+    let mut send = |l: &LabelSet, t: i64| {
+        append(&db, &[(l, &[(t, 1.0)])]).unwrap().ticket.wait().unwrap();
+        model.entry(l.clone()).or_default().insert(t, 1.0_f64.to_bits());
+    };
+    send(&right, HOUR);
+    // The clock jumps, a cut follows it, and then it is put right.
+    clock.set(TimestampMs(1000 * HOUR));
+    send(&ahead, 1000 * HOUR);
+    db.maintain();
+    assert_eq!(db.stats().blocks, 1);
+    clock.set(TimestampMs(HOUR));
+    for minute in 1..=60 {
+        clock.set(TimestampMs(HOUR + minute * 60_000));
+        send(&right, HOUR + minute * 60_000);
+        db.maintain();
+        assert_eq!(db.stats().head.open_chunks, 2, "no chunk is frozen after {minute} minutes");
+    }
+    assert_eq!(db.stats().blocks, 1, "the window of now is not over");
+    clock.set(TimestampMs(2 * HOUR + 600_000));
+    send(&right, 2 * HOUR + 600_000);
+    db.maintain();
+    assert_eq!(db.stats().blocks, 2, "it is cut when it is");
+    assert_eq!(contents(&db), model);
+}
+
+#[test]
 fn full_memory_flushes_then_refuses_new_series() {
     let fs = SimFs::new(1);
     let db = Database::open(DatabaseOptions { memory_budget: 1, ..options(&fs) }).unwrap();

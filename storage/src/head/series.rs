@@ -426,9 +426,9 @@ impl SeriesTable {
         }
     }
 
-    /// Moves the open chunks of idle series of a slice to the log.
-    pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, log: &HeadLog) {
-        let idle_before = self.newest - IDLE;
+    /// Moves the open chunks of idle series of a slice to the log. Samples beyond `latest` make no other series idle.
+    pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, latest: TimestampMs, log: &HeadLog) {
+        let idle_before = self.idle_before(latest);
         for slot in slots.map(SeriesSlot) {
             if self.record(slot).is_some_and(|r| r.open.is_some() && r.last_t < idle_before) {
                 self.freeze(slot, log);
@@ -437,15 +437,25 @@ impl SeriesTable {
     }
 
     /// Whether a series is idle, and all it ever got lies in windows that end by `until` and in records below `position`
-    /// that the checkpoint in force knows of.
-    pub(crate) fn may_leave(&self, slot: SeriesSlot, until: TimestampMs, position: HeadPos) -> bool {
+    /// that the checkpoint in force knows of. Samples beyond `latest` make no other series idle.
+    pub(crate) fn may_leave(
+        &self,
+        slot: SeriesSlot,
+        until: TimestampMs,
+        latest: TimestampMs,
+        position: HeadPos,
+    ) -> bool {
         self.record(slot).is_some_and(|r| {
             r.open.is_none()
                 && !r.touched
                 && r.tail < position
-                && r.last_t < self.newest - IDLE
+                && r.last_t < self.idle_before(latest)
                 && Window::of(r.last_t, self.window).end() <= until
         }) && self.late.get(slot).is_empty()
+    }
+
+    fn idle_before(&self, latest: TimestampMs) -> TimestampMs {
+        self.newest.min(latest) - IDLE
     }
 
     /// Copies a slice for a checkpoint. Series that get no sample from here on may leave once it is in force.

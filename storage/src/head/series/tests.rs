@@ -90,14 +90,14 @@ fn idle_series_give_their_chunk_back_and_may_leave_once_copied() {
     let (busy, _) = table.register(Fingerprint(2), 0);
     table.append(idle, TimestampMs(1), 1.0, &log);
     table.append(busy, TimestampMs(1 + IDLE.0 + 1), 1.0, &log);
-    table.freeze_idle(0..2, &log);
+    table.freeze_idle(0..2, TimestampMs::MAX, &log);
     assert_eq!(table.open(), 1);
     let until = TimestampMs(WINDOW.0);
-    assert!(!table.may_leave(idle, until, log.end()), "no checkpoint has it");
+    assert!(!table.may_leave(idle, until, TimestampMs::MAX, log.end()), "no checkpoint has it");
     table.copy_states(0..2, &mut vec![]);
-    assert!(table.may_leave(idle, until, log.end()));
-    assert!(!table.may_leave(idle, TimestampMs(0), log.end()), "its window is not cut");
-    assert!(!table.may_leave(busy, until, log.end()));
+    assert!(table.may_leave(idle, until, TimestampMs::MAX, log.end()));
+    assert!(!table.may_leave(idle, TimestampMs(0), TimestampMs::MAX, log.end()), "its window is not cut");
+    assert!(!table.may_leave(busy, until, TimestampMs::MAX, log.end()));
     table.remove(idle);
     assert_eq!((table.find(Fingerprint(1)), table.live()), (None, 1));
     table.reuse(&[idle]);
@@ -145,7 +145,7 @@ proptest! {
             match other {
                 0 => table.freeze_until(0..1, TimestampMs(WINDOW.0), &log),
                 1 => table.freeze_until(0..1, TimestampMs(i64::MAX), &log),
-                2 => table.freeze_idle(0..1, &log),
+                2 => table.freeze_idle(0..1, TimestampMs::MAX, &log),
                 _ => {}
             }
         }
