@@ -19,6 +19,7 @@ use crate::block::{Block, BlockMeta, BlockSpec, Tier};
 use crate::compact::merge::Merger;
 use crate::compact::plan::{Action, BlockFacts, DropReason, Merge, Situation, plan};
 use crate::compact::retention::{Expiry, reference, shards_of_own};
+use crate::io::step_back;
 use crate::model::{BlockId, DurationMs, LsnRange, TimestampMs, Window};
 use crate::read::ViewState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +74,19 @@ impl Database {
     /// for what the background does just now. What is in the head stays there. A damaged block is left as it is, and the error
     /// says so once the rest is done.
     pub fn compact(&self) -> Result<(), CompactError> {
+        // A thread of its own, since one that has stepped back never steps forward again.
+        let run = || {
+            step_back();
+            self.compact_all()
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("compact".into()).spawn_scoped(scope, run);
+            let thread = thread.map_err(|source| CompactError::Io { path: self.dir.clone(), source })?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn compact_all(&self) -> Result<(), CompactError> {
         let mut c = self.compaction.lock();
         c.damaged.clear();
         let mut damage = None;

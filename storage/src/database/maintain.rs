@@ -14,6 +14,7 @@ use crate::compact::cut::{self, Cutter, Written};
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::{CheckpointError, checkpoint};
+use crate::io::step_back;
 use crate::model::{BlockId, DurationMs, Lsn, TimestampMs, Window};
 use crate::read::ViewState;
 use std::io;
@@ -140,7 +141,13 @@ impl Database {
     pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
         self.start_thread("maintain", DatabaseOptions::TICK, |database| database.maintain())?;
         self.start_thread("memory", BRAKE_EVERY, |database| database.brake())?;
-        self.start_thread("compact", COMPACT_EVERY, |database| database.compact_due())?;
+        let mut stepped_back = false;
+        self.start_thread("compact", COMPACT_EVERY, move |database| {
+            if !std::mem::replace(&mut stepped_back, true) {
+                step_back();
+            }
+            database.compact_due();
+        })?;
         let mut failures = 0_u32;
         self.start_thread("head-log", WRITE_OUT_EVERY, move |database| {
             let Err(error) = database.head.log.write_out() else {

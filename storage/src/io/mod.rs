@@ -11,12 +11,14 @@
 mod clock;
 mod map;
 mod paced;
+mod priority;
 mod real;
 mod region;
 mod sim;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use paced::{Pace, PacedWriter};
+pub use priority::step_back;
 pub use real::RealFs;
 pub use region::Region;
 pub use sim::{FaultKind, SimFs};
