@@ -23,7 +23,7 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The error and its causes. A cause that the text before it has told already is not told again.
-fn explanation(error: &anyhow::Error) -> String {
+pub(super) fn explanation(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
         told if told.contains(&cause) => text,

@@ -9,6 +9,7 @@ mod report;
 mod serve;
 mod settings;
 mod table;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ Examples:
   cardinal inspect                                what is in ./data
   cardinal config                                 what is set, and where
   cardinal check config cardinal.yaml             is this file right?
+  cardinal verify                                 are the data of a stopped server sound?
 
 Exit codes: 0 success; 1 the command failed; 2 the command line is wrong.";
 
@@ -45,6 +47,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Config(config::ConfigArgs),
     Check(check::CheckArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the command line `args`, program name first, and returns the exit code.
@@ -59,6 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Verify(args) => return verify::run(&args),
     };
     exit::code(outcome)
 }

@@ -9,6 +9,7 @@
 //! Nothing is read when a block is opened but its directory. Every page is checked when it is first touched, and every
 //! length before it is used: a damaged part is an error that says where, and the rest keeps serving.
 
+mod check;
 mod dictionary;
 mod directory;
 mod error;
@@ -28,6 +29,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use check::BlockCounts;
+pub(crate) use check::decode_checked;
 pub use error::{Corruption, OpenBlockError, WriteBlockError};
 pub use inspect::{ChunkStats, NameStats, SectionSize, SeriesWeight, ShardStats};
 pub use reader::{Block, BlockShard};
@@ -36,6 +39,8 @@ pub use series::SeriesReader;
 pub use spec::{BlockMeta, BlockSpec, Tier};
 pub use writer::BlockWriter;
 
+#[cfg(test)]
+pub(crate) use paged::make_checksums_fit;
 #[cfg(test)]
 use writer::unpaced;
 

@@ -232,6 +232,19 @@ fn check_header(bytes: &[u8], path: &Path, magic: &[u8; 8]) -> Result<(), OpenBl
     }
 }
 
+/// Computes the checksums of a whole file anew: for tests of damage that checksums do not show.
+#[cfg(test)]
+pub(crate) fn make_checksums_fit(file: &mut [u8]) {
+    let at = file.len() - TRAILER_LEN as usize;
+    let trailer: [u8; TRAILER_LEN as usize] = file[at..].try_into().expect("the length is right");
+    let payload = Trailer::decode(&trailer, file.len() as u64).expect("a sound trailer").payload_len as usize;
+    let sums: Vec<u8> = file[..payload]
+        .chunks(PAGE_LEN as usize)
+        .flat_map(|page| crc32c::crc32c(page).to_le_bytes())
+        .collect();
+    file[payload..payload + sums.len()].copy_from_slice(&sums);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

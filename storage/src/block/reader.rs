@@ -115,6 +115,12 @@ impl Block {
         self.index.is_damaged() || self.chunks.is_damaged()
     }
 
+    /// Damage of a time column.
+    pub(super) fn columns_corruption(&self, id: TimeColumnId, error: &ChunkError) -> Corruption {
+        let at = self.directory.columns_offset.saturating_add(u64::from(id.0) * COLUMN_LEN);
+        self.chunks.corruption(at, format!("time column {}", id.0), error.to_string())
+    }
+
     pub(super) fn index_directory(&self) -> Range<u64> {
         self.index.directory()
     }
@@ -224,6 +230,11 @@ impl<'a> BlockShard<'a> {
             return damage;
         }
         self.chunk_area().corruption(chunk.offset, "a chunk", error.to_string())
+    }
+
+    /// Damage of the series table as a whole.
+    pub(super) fn rows_corruption(&self, expected: String, found: String) -> Corruption {
+        self.section(section::ROWS).corruption(0, expected, found)
     }
 
     pub(super) fn label_names(&self) -> Names<'a> {

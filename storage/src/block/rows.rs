@@ -63,6 +63,13 @@ pub struct ChunkRef {
     pub range: TimeRange,
 }
 
+impl ChunkRef {
+    /// Where it starts and ends among the shard's chunks.
+    pub(super) fn extent(&self) -> (u64, u64) {
+        (self.offset, self.offset.saturating_add(u64::from(self.len)))
+    }
+}
+
 /// Reads rows. Remembers where it stands, so that ascending ordinals cost no walk.
 pub(super) struct Rows<'a> {
     groups: Section<'a>,

@@ -19,7 +19,7 @@ use crate::read::{View, ViewState};
 use crate::wal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use untouched::Untouched;
+pub(super) use untouched::Untouched;
 
 /// A data directory at a glance. What could not be read says so in its place.
 #[derive(Debug)]

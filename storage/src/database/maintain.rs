@@ -418,6 +418,14 @@ impl Database {
         Ok(())
     }
 
+    /// Makes a checkpoint now.
+    pub(super) fn checkpoint_now(&self) -> Result<(), CutError> {
+        let mut m = self.maintenance.lock();
+        self.checkpoint(&mut m)?;
+        self.retire(&mut m);
+        Ok(())
+    }
+
     /// A checkpoint without a cut: bounds the log that a restart replays.
     fn checkpoint(&self, m: &mut Maintenance) -> Result<(), CutError> {
         let cuts = self.view.load().cuts.clone();

@@ -124,7 +124,9 @@ pub enum ManifestError {
         found: u32,
     },
     /// An edit is damaged and valid ones follow it.
-    #[error("{path} offset {offset}: expected {expected}, found {found}; restore the file from a backup")]
+    #[error(
+        "{path} offset {offset}: expected {expected}, found {found}; restore the file from a backup, or run `cardinal verify --repair`"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -209,6 +211,11 @@ impl BlockEntry {
 }
 
 impl State {
+    /// A directory with nothing in it.
+    pub(crate) fn new(init: Init) -> Self {
+        Self { init, blocks: BTreeMap::new(), checkpoint: None, next_sequence: 1 }
+    }
+
     fn apply(&mut self, edit: &Edit) {
         for id in &edit.remove_blocks {
             self.blocks.remove(&BlockId(*id));
@@ -351,6 +358,31 @@ impl Manifest {
         Ok((state, (valid < len).then(rest)))
     }
 
+    /// What a damaged manifest still says: the fold of the edits that can be read. Damaged ones between them may have named
+    /// blocks and checkpoints, so that of all this only `init`, and what is said of single blocks, can be relied upon.
+    pub(crate) fn salvage(fs: &dyn Fs, dir: &Path) -> Option<State> {
+        let bytes = fs.open(&dir.join(NAME), OpenMode::Read).and_then(|f| f.read_all()).ok()?;
+        let (mut state, mut at): (Option<State>, usize) = (None, 0);
+        while at < bytes.len() {
+            let Ok((Ok(edit), sequence, len)) = decode(&bytes[at..]) else {
+                at += 1;
+                continue;
+            };
+            at += len;
+            match (&mut state, edit.init.clone()) {
+                (None, Some(init)) if init.is_valid() => {
+                    state = Some(State { next_sequence: sequence.saturating_add(1), ..State::new(init) });
+                }
+                (Some(s), None) => {
+                    s.apply(&edit);
+                    s.next_sequence = s.next_sequence.max(sequence.saturating_add(1));
+                }
+                _ => {}
+            }
+        }
+        state
+    }
+
     /// Whether the remains of an edit were cut when it was opened. They may be those of an edit that was committed and has
     /// rotted since: what the state does not name is to be kept then.
     pub(crate) fn was_cut(&self) -> bool {
@@ -450,7 +482,7 @@ fn refuse_orphans(fs: &dyn Fs, dir: &Path) -> Result<(), ManifestError> {
 
 /// Writes `state` to a new file and renames it over the manifest. The last edit keeps the state's sequence, so that block
 /// ids stay unique.
-fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(Arc<dyn File>, u64)> {
+pub(crate) fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(Arc<dyn File>, u64)> {
     let (new, path) = (dir.join(NEW_NAME), dir.join(NAME));
     if fs.exists(&new)? {
         fs.remove_file(&new)?;

@@ -22,6 +22,7 @@ mod retire;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
 pub use folders::{block_dir, wal_dir};
@@ -30,6 +31,7 @@ pub use manifest::ManifestError;
 pub use open::OpenError;
 pub use options::DatabaseOptions;
 pub use stats::{Cardinality, CompactionResult, CompactionStats, HeadStats, Stats, Top};
+pub use verify::{Finding, Part, Progress, Repair, RepairError, Verification, VerifyError, repair, verify};
 
 use crate::head::Head;
 use crate::index::Matcher;

@@ -14,6 +14,7 @@ mod compaction;
 mod concurrent;
 mod damage;
 mod full_disk;
+mod repair;
 
 /// Sections in these tests are canonical.
 struct Canonical;

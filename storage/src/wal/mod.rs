@@ -28,6 +28,11 @@ pub use buffer::Reservation;
 pub use replay::{Corruption, ReplayReport, TornTail, inspect, replay};
 pub use ticket::Ticket;
 
+/// The number of the oldest segment in `dir`.
+pub(crate) fn first_segment(fs: &dyn Fs, dir: &Path) -> Option<u64> {
+    segment::list(fs, dir).ok()?.first().copied()
+}
+
 use crate::io::{Fs, OpenMode, SystemClock};
 use crate::model::Lsn;
 use buffer::LogBuffer;

@@ -74,7 +74,7 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
 }
 
 /// The directory that a server started here would use.
-fn configured() -> anyhow::Result<PathBuf> {
+pub(super) fn configured() -> anyhow::Result<PathBuf> {
     let flags = super::settings::SettingFlags::default();
     let environment = std::env::vars().collect();
     let resolved = resolve(&Sources { file: flags.file(), environment, flags: Vec::new() })?;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 /// Reads what is there. What would only tidy up (folders made, leftovers removed) is passed over in silence; what would
 /// write is an error.
 #[derive(Debug)]
-pub(super) struct Untouched(Arc<dyn Fs>);
+pub(in crate::database) struct Untouched(Arc<dyn Fs>);
 
 impl Untouched {
-    pub(super) fn new(fs: Arc<dyn Fs>) -> Self {
+    pub(in crate::database) fn new(fs: Arc<dyn Fs>) -> Self {
         Self(fs)
     }
 }

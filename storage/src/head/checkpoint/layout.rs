@@ -27,11 +27,11 @@ pub(super) enum FrameKind {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Preamble {
-    pub(super) seed: u64,
-    pub(super) shards: u16,
-    pub(super) account_label: String,
-    pub(super) window_ms: i64,
+pub(crate) struct Preamble {
+    pub(crate) seed: u64,
+    pub(crate) shards: u16,
+    pub(crate) account_label: String,
+    pub(crate) window_ms: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

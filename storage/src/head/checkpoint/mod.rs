@@ -4,7 +4,7 @@ mod layout;
 mod read;
 mod write;
 
-pub(crate) use read::{Loaded, Named, count, load};
+pub(crate) use read::{Loaded, Named, count, load, origin};
 pub(crate) use write::{Written, write};
 
 use std::io;

@@ -289,6 +289,22 @@ fn load_shard(shard: &Shard, frames: &ShardFrames<'_>, mut gaps: u32) -> LoadedS
     (lsns, damage)
 }
 
+/// How the directory of a checkpoint was made, and the end of its head-chunk log: for a directory whose manifest is lost.
+pub(crate) fn origin(fs: &dyn Fs, path: &Path) -> Option<(Preamble, u64)> {
+    let region = fs.map(path).ok()?;
+    let (mut preamble, mut log_end) = (None, 0);
+    for (_, frame) in layout::frames(&region, u16::MAX).filter_map(Result::ok) {
+        match frame.kind {
+            FrameKind::Preamble => preamble = serde_json::from_slice(frame.payload).ok(),
+            FrameKind::End => {
+                log_end = serde_json::from_slice::<End>(frame.payload).map_or(0, |e| e.log_end);
+            }
+            _ => {}
+        }
+    }
+    Some((preamble?, log_end))
+}
+
 /// Counts the series of each shard in a checkpoint; what is damaged is added to `damage` and not counted.
 pub(crate) fn count(
     fs: &dyn Fs,

@@ -1,0 +1,274 @@
+//! Checking a data directory as a whole, without changing it; and mending it, in [`repair`].
+//!
+//! ```text
+//! manifest ─► blocks: pages, order, cross-references, chunks     (block::check)
+//!          └► checkpoint and log as a restart reads them ─► head: labels, chains of the head-chunk log, chunks
+//! ```
+
+mod head;
+mod repair;
+
+pub use repair::{Repair, RepairError, repair};
+
+use super::folders::{block_dir, wal_dir};
+use super::manifest::{BlockEntry, Manifest, ManifestError, State};
+use super::open::open_block;
+use crate::block::{BlockCounts, BlockMeta, OpenBlockError};
+use crate::io::Fs;
+use crate::model::BlockId;
+use crate::wal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Findings of one part that are told; one page may hold thousands of series. All are counted.
+const FINDINGS_MAX: usize = 20;
+
+/// A part of a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The `MANIFEST`.
+    Manifest,
+    /// A block.
+    Block(BlockId),
+    /// The checkpoint and the head-chunk log.
+    Head,
+    /// The log.
+    Wal,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Manifest => f.write_str("manifest"),
+            Self::Block(id) => write!(f, "block {id}"),
+            Self::Head => f.write_str("head"),
+            Self::Wal => f.write_str("log"),
+        }
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where it belongs.
+    pub part: Part,
+    /// File, offset, expected and found, in words.
+    pub what: String,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// What is wrong, at most twenty of a kind of part.
+    pub findings: Vec<Finding>,
+    /// All that is wrong, counted.
+    pub damaged: u64,
+    /// Blocks looked at.
+    pub blocks: u64,
+    /// What the blocks hold.
+    pub counts: BlockCounts,
+    /// Series of the head.
+    pub head_series: u64,
+    /// Chunks of the head-chunk log.
+    pub head_chunks: u64,
+    /// Batches of the log.
+    pub wal_batches: u64,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.damaged == 0
+    }
+
+    fn add(&mut self, part: Part, what: impl ToString) {
+        self.damaged += 1;
+        if self.findings.iter().filter(|f| f.part == part).count() < FINDINGS_MAX {
+            self.findings.push(Finding { part, what: what.to_string() });
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.damaged += other.damaged;
+        self.findings.extend(other.findings);
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.findings.iter().any(|f| f.part == part)
+    }
+}
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// There is no data directory.
+    #[error("{path}: this is no data directory")]
+    NotADataDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another version wrote it.
+    #[error(transparent)]
+    Manifest(ManifestError),
+    /// Another version wrote a block.
+    #[error(transparent)]
+    Block(OpenBlockError),
+    /// The head cannot be loaded at all.
+    #[error("{0}")]
+    Head(String),
+}
+
+/// How far a verification is, in bytes of files.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Bytes looked at.
+    pub done: u64,
+    /// Bytes to look at.
+    pub total: u64,
+    /// What is next.
+    pub next: String,
+}
+
+/// Checks every checksum, offset, order and cross-reference of the directory `dir`. Never writes. Beside a running server, whose
+/// files come and go, findings may be of files that are gone: the manifest is read again then.
+pub fn verify(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verification, VerifyError> {
+    const TRIES: usize = 3;
+    let mut tries = 1;
+    loop {
+        let (before, found) = verify_once(fs, dir, progress)?;
+        let changed = || before.is_some() && state_of(&**fs, dir).ok().flatten().map(|s| s.0) != before;
+        if found.is_sound() || tries == TRIES || !changed() {
+            return Ok(found);
+        }
+        tries += 1;
+    }
+}
+
+/// The state of a directory, and what is behind the manifest's last edit; `None` where the manifest is damaged.
+type Named = Option<(State, Option<String>)>;
+
+fn state_of(fs: &dyn Fs, dir: &Path) -> Result<Named, VerifyError> {
+    match Manifest::inspect(fs, dir) {
+        Ok(found) => Ok(Some(found)),
+        Err(e @ (ManifestError::Version { .. } | ManifestError::UnknownEdit { .. })) => {
+            Err(VerifyError::Manifest(e))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn verify_once(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Option<State>, Verification), VerifyError> {
+    let mut found = Verification::default();
+    let (state, rest) = match Manifest::inspect(&**fs, dir) {
+        Ok(named) => named,
+        Err(e @ (ManifestError::Version { .. } | ManifestError::UnknownEdit { .. })) => {
+            return Err(VerifyError::Manifest(e));
+        }
+        Err(e) if !has_data(&**fs, dir) => {
+            tracing::debug!(%e, "there is nothing");
+            return Err(VerifyError::NotADataDirectory { path: dir.into() });
+        }
+        Err(e) => {
+            found.add(Part::Manifest, e);
+            return Ok((None, found));
+        }
+    };
+    // The remains of an edit that a crash interrupted are no damage: a start cuts them off.
+    drop(rest);
+    let head_bytes = state.checkpoint.as_ref().map_or(1, |c| c.bytes.max(1));
+    let total = state.blocks.values().map(|b| b.index_bytes + b.chunks_bytes).sum::<u64>() + head_bytes;
+    let mut done = 0;
+    for entry in state.blocks.values() {
+        progress(Progress { done, total, next: Part::Block(BlockId(entry.id)).to_string() });
+        check_block(&**fs, dir, &state, entry, &mut found)?;
+        done += entry.index_bytes + entry.chunks_bytes;
+    }
+    progress(Progress { done, total, next: "checkpoint and log".into() });
+    check_wal(&**fs, dir, &state, &mut found);
+    head::check(fs, dir, &state, &mut found)?;
+    progress(Progress { done: total, total, next: String::new() });
+    Ok((Some(state), found))
+}
+
+fn has_data(fs: &dyn Fs, dir: &Path) -> bool {
+    let is_there = |name: &&str| fs.exists(&dir.join(name)).unwrap_or(false);
+    super::folders::NAMED_FOLDERS.iter().chain(&[super::manifest::NAME]).any(is_there)
+}
+
+fn check_block(
+    fs: &dyn Fs,
+    dir: &Path,
+    state: &State,
+    entry: &BlockEntry,
+    found: &mut Verification,
+) -> Result<(), VerifyError> {
+    let id = BlockId(entry.id);
+    let part = Part::Block(id);
+    found.blocks += 1;
+    let block = match open_block(fs, dir, entry) {
+        Ok(block) => block,
+        Err(newer @ OpenBlockError::Version { .. }) => return Err(VerifyError::Block(newer)),
+        Err(error) => {
+            found.add(part, error);
+            return Ok(());
+        }
+    };
+    let counts = block.check(&mut |damage| found.add(part, damage));
+    let spec = block.spec();
+    let named = (entry.id, &*entry.tier, entry.level, entry.window(), entry.series, entry.samples);
+    let is = (spec.id.0, &*spec.tier.to_string(), spec.level, spec.window, counts.series, counts.samples);
+    if named != is {
+        found.add(
+            part,
+            format!("{}: expected {named:?} as in the manifest, found {is:?}", block.dir().display()),
+        );
+    }
+    let init = &state.init;
+    let made = (init.seed(), init.shards, &*init.account_label);
+    let is = (spec.seed, spec.shards.get(), &*spec.account_label);
+    if made != is {
+        found.add(
+            part,
+            format!("{}: expected {made:?} as in the manifest, found {is:?}", block.dir().display()),
+        );
+    }
+    match BlockMeta::read(fs, &block_dir(dir, id)) {
+        Ok(meta) => block.check_meta(&meta, counts).into_iter().for_each(|damage| found.add(part, damage)),
+        Err(error) => found.add(part, error),
+    }
+    found.counts.series += counts.series;
+    found.counts.chunks += counts.chunks;
+    found.counts.samples += counts.samples;
+    Ok(())
+}
+
+fn check_wal(fs: &dyn Fs, dir: &Path, state: &State, found: &mut Verification) {
+    let first = state.checkpoint.as_ref().map_or(0, |c| c.wal_segment);
+    let mut records = Vec::new();
+    let read = wal::inspect(fs, &wal_dir(dir), first, &mut |lsn, batch| {
+        let damaged = batch.filter_map(Result::err);
+        records.extend(damaged.map(|e| format!("batch {lsn}: {e}")));
+        Ok::<(), wal::WalError>(())
+    });
+    records.into_iter().for_each(|r| found.add(Part::Wal, r));
+    match read {
+        Ok(report) => {
+            found.wal_batches = report.batches;
+            report.corruptions.iter().for_each(|c| found.add(Part::Wal, c));
+            if first > 0 && report.first_segment != Some(first) {
+                let dir = wal_dir(dir);
+                found.add(Part::Wal, format!("{}: segment {first:016x} is missing", dir.display()));
+            }
+        }
+        Err(error) => found.add(Part::Wal, error),
+    }
+}
