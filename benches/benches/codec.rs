@@ -1,18 +1,24 @@
-//! Chunks of floats by the shape of their values: appended to in the head, sealed, decoded.
+//! Chunks of floats by the shape of their values: appended to in the head, sealed, decoded; and the mix of sixteen kinds in
+//! the two packings of blocks.
 //!
 //! Input: for each shape of the telecom generator 200 series of 480 samples (two hours at 15 s, exactly on the grid). A time
 //! is for all of a shape's samples, the throughput in samples. The table printed first gives the bytes per sample that
-//! each shape takes, open and sealed, with the times in the chunk. Not measured: time columns shared between chunks, files,
-//! checksums of pages.
+//! each shape takes, open and sealed, with the times in the chunk. The mix: 200 series, as many of each kind as its share
+//! says, in chunks of 120, 480 and 5760 samples in the form of blocks, whose one time column is not counted; buckets stand
+//! by themselves, so differences and equal columns have no part in it. Every chunk is compared to the bit with what it was
+//! made from. Not measured: files, checksums of pages.
 
+use cardinal_benches::kinds::{self, Kind, MIX};
 use cardinal_benches::{size, telecom};
 use cardinal_storage::codec::{
-    Append, EncoderHint, NothingShared, OpenChunk, Samples, TOKEN_BYTES_MAX, Times, decode, seal,
+    Append, ChunkError, ChunkPlace, EncoderHint, NothingShared, OpenChunk, Packing, Samples, Shared,
+    TOKEN_BYTES_MAX, TimeColumnId, Times, decode, encode_column, seal, seal_short,
 };
 use cardinal_storage::model::TimestampMs;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use std::time::Instant;
 use telecom::{Fleet, Shape};
 
 const SAMPLES: u32 = 480;
@@ -85,11 +91,144 @@ fn bench_shape(group: &mut BenchmarkGroup<'_, WallTime>, shape: Shape) {
     });
 }
 
+/// The one time column of all series.
+struct Column(Vec<u8>);
+
+impl Shared for Column {
+    fn column(&self, _: TimeColumnId) -> Result<&[u8], ChunkError> {
+        Ok(&self.0)
+    }
+
+    fn base(&self, place: ChunkPlace) -> Result<&[u8], ChunkError> {
+        Err(ChunkError::NoBase(place.offset))
+    }
+}
+
+/// Chunks of one length and packing.
+struct Sealed {
+    column: Column,
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+/// Seals every series in chunks of `len` samples.
+fn seal_mix(series: &[Vec<f64>], len: usize, packing: Packing) -> Sealed {
+    let t: Vec<i64> = (0..len as u32).map(|tick| telecom::time(tick).0).collect();
+    let mut sealed = Sealed { column: Column(vec![]), bytes: vec![], ends: vec![] };
+    encode_column(&t, &mut sealed.column.0);
+    for v in series {
+        let mut hint = EncoderHint::default();
+        for v in v.chunks_exact(len) {
+            let times = Times::Column(TimeColumnId(0));
+            seal_short((&t, v), times, packing, &mut hint, &mut sealed.bytes);
+            sealed.ends.push(sealed.bytes.len());
+        }
+    }
+    sealed
+}
+
+impl Sealed {
+    /// Decodes all chunks, one after another into the same memory.
+    fn decode(&self, samples: &mut Samples, mut each: impl FnMut(&Samples)) {
+        let mut from = 0;
+        for &end in &self.ends {
+            samples.clear();
+            decode(black_box(&self.bytes[from..end]), &self.column, samples).expect("sealed above");
+            each(samples);
+            from = end;
+        }
+    }
+
+    fn check(&self, series: &[Vec<f64>], len: usize) {
+        let mut wanted = series.iter().flat_map(|v| v.chunks_exact(len));
+        let same = |a: &[f64], b: &[f64]| a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits()));
+        self.decode(&mut Samples::new(), |s| assert!(wanted.next().is_some_and(|v| same(v, &s.v))));
+    }
+}
+
+fn of_kind(kind: Kind, share: usize, samples: usize) -> Vec<Vec<f64>> {
+    (0..share as u64).map(|n| kinds::values(kind, samples, n * 16 + kind as u64)).collect()
+}
+
+/// Prints bytes per sample by kind, packing and length.
+fn print_table(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 3]) {
+    println!("bytes per sample, quick / dense, in chunks of {lengths:?}");
+    let mut totals = [[0; 2]; 3];
+    let mut samples = 0;
+    for (kind, series) in mix {
+        let of_kind: usize = series.iter().map(Vec::len).sum();
+        samples += of_kind;
+        print!("{:14}", format!("{kind:?}"));
+        for (len, totals) in lengths.into_iter().zip(&mut totals) {
+            for (packing, total) in [Packing::Quick, Packing::Dense].into_iter().zip(totals) {
+                let sealed = seal_mix(series, len, packing);
+                sealed.check(series, len);
+                *total += sealed.bytes.len();
+                print!(" {:6.3}", sealed.bytes.len() as f64 / of_kind as f64);
+            }
+        }
+        println!();
+    }
+    print!("{:14}", "mix");
+    totals.as_flattened().iter().for_each(|&bytes| print!(" {:6.3}", bytes as f64 / samples as f64));
+    println!();
+}
+
+/// Prints the fastest of some passes over each kind, added up: on a machine with neighbours an average says more about
+/// them, and a pass over a kind is short enough to be left alone now and then.
+fn print_fastest(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 3]) {
+    let fastest = |passes: usize, pass: &mut dyn FnMut()| {
+        let time = |_| {
+            let start = Instant::now();
+            pass();
+            start.elapsed()
+        };
+        (0..passes).map(time).min().unwrap_or_default().as_nanos() as f64
+    };
+    let count: usize = mix.iter().flat_map(|(_, series)| series).map(Vec::len).sum();
+    for (packing, len) in lengths.into_iter().flat_map(|len| [(Packing::Quick, len), (Packing::Dense, len)]) {
+        let (mut seal, mut decode) = (0.0, 0.0);
+        for (_, series) in mix {
+            seal += fastest(size(5, 1), &mut || drop(black_box(seal_mix(series, len, packing))));
+            let (sealed, mut samples) = (seal_mix(series, len, packing), Samples::new());
+            decode += fastest(size(200, 1), &mut || sealed.decode(&mut samples, |_| {}));
+        }
+        let (seal, decode) = (seal / count as f64, decode / count as f64);
+        println!(
+            "mix, {packing:?}, {len:4}: fastest passes {seal:5.1} ns/sample to seal, {decode:5.2} to decode"
+        );
+    }
+}
+
+fn bench_mix(c: &mut Criterion) {
+    let day = size(5760, 960);
+    let mix: Vec<_> = MIX.map(|(kind, share)| (kind, of_kind(kind, share, day))).into();
+    print_table(&mix, [120, 480, day]);
+    print_fastest(&mix, [120, 480, day]);
+    let series: Vec<Vec<f64>> = mix.into_iter().flat_map(|(_, series)| series).collect();
+    let mut group = c.benchmark_group("mix");
+    group.throughput(Throughput::Elements((series.len() * day) as u64));
+    for (packing, len) in
+        [Packing::Quick, Packing::Dense].into_iter().flat_map(|p| [(p, 120), (p, 480), (p, day)])
+    {
+        group.bench_function(format!("seal/{packing:?}/{len}"), |b| {
+            b.iter(|| seal_mix(black_box(&series), len, packing).bytes.len())
+        });
+        let sealed = seal_mix(&series, len, packing);
+        let mut samples = Samples::new();
+        group.bench_function(format!("decode/{packing:?}/{len}"), |b| {
+            b.iter(|| sealed.decode(&mut samples, |_| {}))
+        });
+    }
+    group.finish();
+}
+
 fn codec(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
     SHAPES.into_iter().for_each(|shape| bench_shape(&mut group, shape));
     group.finish();
 }
 
-criterion_group!(benches, codec);
+criterion_group!(benches, codec, bench_mix);
 criterion_main!(benches);

@@ -5,6 +5,7 @@
 //! small that `cargo bench -- --test` merely shows that every bench still runs; figures of such a run mean nothing.
 
 pub mod bed;
+pub mod kinds;
 pub mod telecom;
 
 /// The size of an input: `full`, or `tiny` where `CARDINAL_BENCH_TINY` is set to anything but nothing and 0.

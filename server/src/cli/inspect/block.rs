@@ -12,6 +12,9 @@ use cardinal_storage::model::BlockId;
 use super::Report;
 use crate::cli::report::Cell::{self, Bytes, Count, Time};
 
+/// Bytes of a value as it is, of which an encoding saves some.
+const RAW_BYTES: u64 = 8;
+
 /// Rows of the lists of what weighs most.
 const LIST_MAX: usize = 10;
 
@@ -134,9 +137,11 @@ impl Totals {
                 Count(c.samples),
                 Bytes(c.bytes),
                 per_sample,
+                Bytes(c.samples.saturating_mul(RAW_BYTES).saturating_sub(c.bytes)),
             ]
         });
-        let columns = ["kind", "encoding", "chunks", "samples", "bytes", "bytes/sample"];
+        let columns =
+            ["kind", "encoding", "chunks", "samples", "bytes", "bytes/sample", "saved of raw values"];
         report.table("chunks", &columns, rows.collect());
         let mut names: Vec<_> = self.names.into_iter().collect();
         names.sort_by_key(|(_, (values, _))| std::cmp::Reverse(*values));
