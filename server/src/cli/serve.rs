@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use cardinal_ingest::{LabelLimits, WriteOptions, Writer};
-use cardinal_storage::database::{Database, DatabaseOptions};
-use cardinal_storage::io::{Clock, SystemClock};
+use cardinal_storage::database::{Database, DatabaseOptions, FAULTS_FILE};
+use cardinal_storage::io::{Clock, SystemClock, note_map_faults};
 use cardinal_storage::wal::SyncMode;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -91,6 +91,15 @@ async fn serve(resolved: Resolved, file: Option<&Path>) -> anyhow::Result<()> {
 /// Opens the database on a thread that may block.
 async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Core> {
     let options = database_options(&config, clock.clone());
+    spawn_blocking({
+        let directory = options.dir.clone();
+        move || {
+            std::fs::create_dir_all(&directory)?;
+            note_map_faults(&directory.join(FAULTS_FILE))
+        }
+    })
+    .await?
+    .with_context(|| format!("{} cannot be made", options.dir.join(FAULTS_FILE).display()))?;
     let database = spawn_blocking(move || Database::open(options)).await??;
     let writer = Arc::new(Writer::new(database.clone(), clock, write_options(&config)));
     Ok(Core { database, writer })

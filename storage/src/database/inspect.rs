@@ -5,6 +5,7 @@
 
 mod untouched;
 
+use super::faults::Faults;
 use super::folders::{CHECKPOINT_DIR, HEAD_DIR, wal_dir};
 use super::manifest::{self, Manifest, ManifestError, State};
 use super::open::{head_options, load_head, open_block, open_blocks};
@@ -145,7 +146,7 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
 pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), InspectError> {
     let (state, rest) = state_of(&*fs, dir)?;
     let mut problems = Vec::from_iter(rest);
-    let (blocks, aside) = open_blocks(&*fs, dir, state.blocks.values())?;
+    let (blocks, aside) = open_blocks(&*fs, dir, state.blocks.values(), &Faults::default())?;
     problems.extend(aside.iter().map(|b| b.why.clone()));
     let shards = state.init.shard_count().ok_or(InspectError::Shards(state.init.shards))?;
     let fs: Arc<dyn Fs> = Arc::new(Untouched::new(fs));

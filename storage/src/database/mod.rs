@@ -10,6 +10,7 @@ mod aliases;
 mod append;
 mod backoff;
 mod compaction;
+mod faults;
 mod folders;
 mod inspect;
 mod maintain;
@@ -25,6 +26,7 @@ mod tests;
 mod verify;
 
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
+pub use faults::FAULTS_FILE;
 pub use folders::{block_dir, wal_dir};
 pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect, inspect_view};
 pub use manifest::ManifestError;

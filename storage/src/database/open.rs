@@ -1,6 +1,7 @@
 //! Opening a data directory: lock, manifest, checkpoint, log, blocks.
 
 use super::aliases::Aliases;
+use super::faults::Faults;
 use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, FOLDERS, HEAD_DIR, QUARANTINE_DIR, block_dir, wal_dir};
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
@@ -11,7 +12,7 @@ use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
-use crate::io::{Fs, Pace};
+use crate::io::{Fs, Pace, Unmapped};
 use crate::model::{BlockId, DurationMs, Lsn, ShardCount};
 use crate::read::{BlockAside, ViewState};
 use crate::wal::{Wal, WalError};
@@ -103,9 +104,11 @@ impl Database {
         fs.sync_dir(&dir).map_err(io_at(&dir))?;
         let garbage = if manifest.was_cut() { Garbage::Keep } else { Garbage::Remove };
         remove_garbage(&*fs, &dir, &state, garbage)?;
-        let (head, cuts, mut replayed) = load_head(&fs, &dir, shards, &state, Mending::Mend)?;
+        let faults = Faults::read(&*fs, &dir).map_err(io_at(&dir))?;
+        let head_fs = if faults.concern_head() { Arc::new(Unmapped(fs.clone())) } else { fs.clone() };
+        let (head, cuts, mut replayed) = load_head(&head_fs, &dir, shards, &state, Mending::Mend)?;
         tell_damage(&replayed.head_damage);
-        let (blocks, aside) = open_blocks(&*fs, &dir, state.blocks.values())?;
+        let (blocks, aside) = open_blocks(&*fs, &dir, state.blocks.values(), &faults)?;
         if !replayed.head_damage.is_empty() {
             // What told the newest sequence number may be lost: none is given twice.
             let of_blocks = blocks.values().filter_map(|b| b.spec().lsns).map(|r| r.last).max();
@@ -291,10 +294,15 @@ pub(super) fn open_blocks<'a>(
     fs: &dyn Fs,
     dir: &Path,
     entries: impl Iterator<Item = &'a BlockEntry>,
+    faults: &Faults,
 ) -> Result<OpenBlocks, OpenBlockError> {
     let (mut blocks, mut aside) = (BTreeMap::new(), Vec::new());
     for entry in entries {
         let id = BlockId(entry.id);
+        if let Some(why) = faults.condemn(fs, dir, id) {
+            aside.push(BlockAside { id, window: entry.window(), why });
+            continue;
+        }
         match open_block(fs, dir, entry) {
             Ok(block) => _ = blocks.insert(id, Arc::new(block)),
             Err(newer @ OpenBlockError::Version { .. }) => return Err(newer),

@@ -9,19 +9,23 @@
 //!   So nobody syncs a file again after it failed once: what matters is written anew, elsewhere.
 
 mod clock;
+mod fault;
 mod map;
 mod paced;
 mod priority;
 mod real;
 mod region;
 mod sim;
+mod unmapped;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use fault::{MAP_FAULT_EXIT_CODE, note_map_faults};
 pub use paced::{Pace, PacedWriter};
 pub use priority::step_back;
 pub use real::RealFs;
 pub use region::Region;
 pub use sim::{FaultKind, SimFs};
+pub use unmapped::Unmapped;
 
 use std::fmt;
 use std::io;

@@ -67,7 +67,7 @@ impl Fs for RealFs {
     }
 
     fn map(&self, path: &Path) -> io::Result<Region> {
-        fs::File::open(path).and_then(|file| map::map_file(&file)).map_err(|e| at(path, "map", e))
+        fs::File::open(path).and_then(|file| map::map_file(&file, path)).map_err(|e| at(path, "map", e))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {

@@ -1,5 +1,6 @@
 //! Immutable bytes, wherever they are.
 
+use super::fault::KnownMap;
 use memmap2::Mmap;
 use std::fmt;
 use std::ops::Deref;
@@ -10,7 +11,11 @@ use std::sync::Arc;
 pub struct Region(Arc<Backing>);
 
 enum Backing {
-    Mapped(Mmap),
+    /// The entry goes before the map does.
+    Mapped {
+        _known: KnownMap,
+        map: Mmap,
+    },
     Held(Vec<u8>),
 }
 
@@ -21,13 +26,13 @@ impl Region {
     }
 
     /// A region of a mapped file.
-    pub(super) fn from_map(map: Mmap) -> Self {
-        Self(Arc::new(Backing::Mapped(map)))
+    pub(super) fn from_map(map: Mmap, known: KnownMap) -> Self {
+        Self(Arc::new(Backing::Mapped { _known: known, map }))
     }
 
     /// Whether the bytes are a mapped file's: those count as page cache, not as our memory.
     pub fn is_mapped(&self) -> bool {
-        matches!(*self.0, Backing::Mapped(_))
+        matches!(*self.0, Backing::Mapped { .. })
     }
 }
 
@@ -36,7 +41,7 @@ impl Deref for Region {
 
     fn deref(&self) -> &[u8] {
         match &*self.0 {
-            Backing::Mapped(map) => map,
+            Backing::Mapped { map, .. } => map,
             Backing::Held(bytes) => bytes,
         }
     }

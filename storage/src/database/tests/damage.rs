@@ -234,3 +234,20 @@ fn a_slot_far_out_claims_no_memory() {
     assert_eq!(contents(&db), model);
     assert!(db.head.shards.iter().all(|s| s.series.lock().slots() < 10));
 }
+
+#[test]
+fn a_block_whose_map_has_faulted_is_read_through_and_set_aside_the_second_time() {
+    let (fs, model) = directory();
+    let index = file_of(&fs, 0, INDEX_FILE);
+    let notes = fs.open(Path::new("/data/FAULTS"), OpenMode::CreateNew).unwrap();
+    let line = format!("4096 {}\n", index.display());
+    notes.write_all_at(line.as_bytes(), 0).unwrap();
+    let db = open(&fs);
+    assert_eq!((contents(&db), db.stats().blocks_damaged), (model.clone(), 0), "it reads well without a map");
+    db.close().unwrap();
+    drop(db);
+    notes.write_all_at(line.as_bytes(), line.len() as u64).unwrap();
+    let db = open(&fs);
+    assert_eq!(contents(&db), within(&model, 2 * HOUR));
+    assert!(db.view.load().aside[0].why.contains("its map has faulted 2 times"));
+}
