@@ -102,6 +102,9 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
         blocks_damaged,
         block_series,
         block_bytes,
+        tombstones,
+        deletions,
+        undeletions,
         cuts,
         cut_samples,
         cut_time,
@@ -124,6 +127,13 @@ fn put_database(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
     out.gauge("block_series", "Series in blocks, each block's counted", *block_series as f64)?;
     out.gauge("block_index_bytes", "Bytes of the blocks' indexes", block_bytes.0 as f64)?;
     out.gauge("block_chunk_bytes", "Bytes of the blocks' chunks", block_bytes.1 as f64)?;
+    out.gauge(
+        "tombstones",
+        "Deletions in force that are not reclaimed yet, of 1000 at most",
+        *tombstones as f64,
+    )?;
+    out.counter("deletions", "Deletions made", *deletions as f64)?;
+    out.counter("undeletions", "Deletions undone", *undeletions as f64)?;
     out.counter("head_cuts", "Cuts of the head into blocks", *cuts as f64)?;
     out.counter("head_cut_samples", "Samples that cuts have put into blocks", *cut_samples as f64)?;
     out.counter("head_cut_seconds", "Time spent in cuts", seconds(*cut_time))?;

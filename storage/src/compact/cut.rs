@@ -18,7 +18,7 @@ use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
 use crate::head::series::SeriesCopies;
 use crate::head::shard::{SLICE, Shard};
 use crate::io::{Fs, Pace};
-use crate::model::{BlockId, LabelSet, Lsn, LsnRange, SeriesKey, SeriesSlot, TimestampMs, Window};
+use crate::model::{BlockId, LabelSet, Lsn, LsnRange, SeriesKey, SeriesSlot, TimeRange, TimestampMs, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,14 +70,28 @@ pub enum CutError {
     Closed,
 }
 
-/// Moves everything in windows that end by `until` to the head-chunk log; returns the log's position for each shard, below which
-/// it stands.
-pub(crate) fn freeze(head: &Head, until: TimestampMs) -> Vec<HeadPos> {
-    let shard = |shard: &Shard| {
-        shard.for_each_slice(|series, slots| series.freeze_until(slots, until, &head.log));
+/// What was moved to the head-chunk log.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    /// For each shard, the log's position below which it stands.
+    pub(crate) positions: Vec<HeadPos>,
+    /// Whether a series' newest sample lies in the range that is deleted.
+    pub(crate) doubted: bool,
+}
+
+/// Moves everything in windows that end by `until` to the head-chunk log. Where samples are `deleted` afterwards, in windows that
+/// end by `until` as well, no sample that follows is compared with them.
+pub(crate) fn freeze(head: &Head, until: TimestampMs, deleted: Option<TimeRange>) -> Frozen {
+    let mut doubted = false;
+    let mut shard = |shard: &Shard| {
+        shard.for_each_slice(|series, slots| {
+            series.freeze_until(slots.clone(), until, &head.log);
+            doubted |= deleted.is_some_and(|range| series.doubt_last(slots, range));
+        });
         head.log.end()
     };
-    head.shards.iter().map(shard).collect()
+    let positions = head.shards.iter().map(&mut shard).collect();
+    Frozen { positions, doubted }
 }
 
 /// A block that was written, not published.

@@ -5,6 +5,7 @@
 //! a closed window:  blocks of one window of the head ─► one, when it is worth it
 //! a closed day:     its blocks                       ─► one of a day; late ones are folded in when it is worth it
 //! past retention:   whole blocks go; what accounts lost of a day is left out by writing the day anew
+//! deleted:          what no undo can bring back is left out by the next merge, or by writing the block anew
 //! ```
 //!
 //! Invariants: an output lies in one window of its tier's ladder; blocks on both sides of a pending tombstone's bound are never
@@ -45,6 +46,8 @@ pub(crate) struct BlockFacts {
     pub(crate) own_retention: Vec<(DurationMs, u64)>,
     /// The newest sample known when the newest of the block's data came.
     pub(crate) arrived: Option<TimestampMs>,
+    /// Whether a deletion that cannot be undone hides something of it.
+    pub(crate) has_deleted: bool,
     /// Whether it cannot be read as a whole; it is left as it is until it expires.
     pub(crate) is_damaged: bool,
 }
@@ -91,7 +94,8 @@ pub(crate) enum Action {
     Merge(Merge),
 }
 
-/// Blocks of one tier that become one; a single one is written anew, without what is past retention.
+/// Blocks of one tier that become one; a single one is written anew, without what is past retention or
+/// deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Merge {
     pub(crate) sources: Vec<BlockId>,
@@ -277,9 +281,9 @@ impl<'a> Group<'a> {
         self.ladder.iter().position(|len| *len == window.len).unwrap_or(0) as u8
     }
 
-    /// Whether accounts' data are past retention in a block that stays. Shorter blocks lose them when they are merged.
+    /// Whether data are deleted, or accounts' past retention, in a block that stays. Shorter blocks lose them when they are merged.
     fn is_rewritten(&self, s: &Situation<'_>, block: &BlockFacts) -> bool {
-        (block.window == self.window || s.fold_all) && expired_series(s, block) > 0
+        block.has_deleted || (block.window == self.window || s.fold_all) && expired_series(s, block) > 0
     }
 }
 

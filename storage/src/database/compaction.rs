@@ -8,6 +8,7 @@
 //! ```
 
 use super::backoff::Backoff;
+use super::deletions::{Deleted, Reclaim};
 use super::folders::BLOCKS_DIR;
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Edit};
@@ -40,6 +41,8 @@ pub(super) struct Compaction {
     merges: u64,
     /// Blocks that could not be read as a whole. They are tried again after a restart, and on demand.
     damaged: BTreeSet<BlockId>,
+    /// What final deletions touch.
+    pub(super) deleted: Deleted,
     /// By block: series with a retention of their own; blocks do not change.
     own_retention: BTreeMap<BlockId, Vec<(DurationMs, u64)>>,
 }
@@ -50,6 +53,7 @@ impl Default for Compaction {
             backoff: Backoff::new(RETRY_FIRST, RETRY_MAX),
             merges: 0,
             damaged: BTreeSet::new(),
+            deleted: Deleted::default(),
             own_retention: BTreeMap::new(),
         }
     }
@@ -61,6 +65,7 @@ struct Look {
     view: Arc<ViewState>,
     newest: TimestampMs,
     clock: TimestampMs,
+    reclaim: Reclaim,
 }
 
 impl Look {
@@ -103,6 +108,27 @@ impl Database {
                 },
             }
         }
+    }
+
+    /// Carries out what is due, as long as `wanted` says that it is waited for. A damaged block is left as it is, and the error says
+    /// so once the rest is done.
+    pub(super) fn compact_while(&self, wanted: impl Fn() -> bool) -> Result<(), CompactError> {
+        let mut c = self.compaction.lock();
+        c.damaged.clear();
+        let mut damage = None;
+        while wanted() {
+            match self.compact_step(&mut c, false) {
+                Ok(true) => {}
+                Ok(false) => return damage.map_or(Ok(()), Err),
+                Err(error) => match self.failed(&mut c, error) {
+                    error @ (CompactError::Damaged { .. } | CompactError::Chunk { .. }) => {
+                        damage.get_or_insert(error);
+                    }
+                    error => return Err(error),
+                },
+            }
+        }
+        Ok(())
     }
 
     /// Carries out what is due, until nothing is or something fails. The background calls it every few seconds.
@@ -156,7 +182,11 @@ impl Database {
         if self.is_read_only() {
             return Err(CompactError::ReadOnly);
         }
+        if self.advance_deletions(c)? {
+            return Ok(true);
+        }
         let look = self.look();
+        c.deleted.retain(&look.view.tombstones, |id| look.entries.contains_key(&id));
         c.own_retention.retain(|id, _| look.entries.contains_key(id));
         let blocks: Vec<BlockFacts> = look.entries.values().map(|e| self.facts(c, &look, e)).collect();
         let situation = Situation {
@@ -165,7 +195,7 @@ impl Database {
             clock: look.clock,
             window: self.head.window,
             retention: &self.options.retention,
-            pending: &[],
+            pending: &look.reclaim.pending,
             fold_all,
         };
         match plan(&situation).first() {
@@ -179,18 +209,11 @@ impl Database {
     fn look(&self) -> Look {
         let m = self.maintenance.lock();
         let entries = m.manifest.state().blocks.clone();
+        let newest = self.newest_sample(m.manifest.state());
         let view = self.view.load_full();
         drop(m);
-        // A sample of the head may have left since it was noted with a block; of a block at least one sample is known.
-        let of_block = |e: &BlockEntry| {
-            e.arrived()
-                .into_iter()
-                .chain([e.window().start + DurationMs(1)])
-                .max()
-                .unwrap_or(TimestampMs::MIN)
-        };
-        let newest = entries.values().map(of_block).max().unwrap_or(TimestampMs::MIN).max(self.head.newest());
-        Look { entries, view, newest, clock: self.clock.now() }
+        let reclaim = Reclaim::of(&view.tombstones);
+        Look { entries, view, newest, clock: self.clock.now(), reclaim }
     }
 
     fn facts(&self, c: &mut Compaction, look: &Look, entry: &BlockEntry) -> BlockFacts {
@@ -213,6 +236,8 @@ impl Database {
             series: entry.series,
             own_retention,
             arrived: entry.arrived(),
+            has_deleted: block
+                .is_some_and(|b| look.reclaim.covering(entry.covered_as()).any(|t| c.deleted.touches(t, b))),
             is_damaged: block.is_none() || c.damaged.contains(&id),
         }
     }
@@ -334,7 +359,12 @@ impl Database {
             spec,
             filter: &|shard| {
                 let spec = shard.block().spec();
-                expired(shard.block(), spec.tier, spec.window).hidden(shard)
+                let mut hidden = expired(shard.block(), spec.tier, spec.window).hidden(shard)?;
+                let covered_as = look.entries.get(&spec.id).map_or(spec.id, BlockEntry::covered_as);
+                for t in look.reclaim.covering(covered_as).filter(|t| t.range.overlaps(spec.window.range())) {
+                    hidden.push((t.select(shard)?, t.range));
+                }
+                Ok(hidden)
             },
             read_bytes: &self.counters.merge_read_bytes,
             is_closing: &|| self.is_closing(),
@@ -369,7 +399,8 @@ impl Database {
         blocks.retain(|id, _| !removed.contains(id));
         blocks.extend(added);
         let aside = old.aside.iter().filter(|b| !removed.contains(&b.id)).cloned().collect();
-        self.view.store(Arc::new(ViewState { blocks, cuts: old.cuts.clone(), aside }));
+        let tombstones = m.manifest.state().tombstones_over(&old.tombstones, self.shards);
+        self.view.store(Arc::new(ViewState { blocks, cuts: old.cuts.clone(), aside, tombstones }));
         m.retired.push(&old, Retired::Blocks(removed.to_vec()));
     }
 
@@ -398,7 +429,7 @@ fn merged_entry(look: &Look, merge: &Merge, id: BlockId, meta: &BlockMeta) -> Bl
         chunks_bytes: meta.chunks_bytes,
         series: meta.series,
         samples: meta.samples,
-        covered_as: sources().map(|s| s.covered_as().0).max(),
+        covered_as: sources().map(|s| s.covered_as()).max().map(|id| look.reclaim.covered_as(id).0),
         arrived_ms: sources().filter_map(|s| s.arrived_ms).max(),
     }
 }

@@ -16,6 +16,7 @@ use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{Head, HeadLogError, checkpoint};
 use crate::io::{Fs, OpenMode};
 use crate::model::{BlockId, ShardCount, Window};
+use crate::read::Tombstones;
 use crate::read::{View, ViewState};
 use crate::wal;
 use std::path::{Path, PathBuf};
@@ -160,7 +161,8 @@ pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), 
             (empty_head(&fs, dir, shards, &state)?, CutPositions::default())
         }
     };
-    Ok((View::new(Arc::new(head), Arc::new(ViewState { blocks, cuts, aside })), problems))
+    let tombstones = state.tombstones_over(&Tombstones::default(), shards);
+    Ok((View::new(Arc::new(head), Arc::new(ViewState { blocks, cuts, aside, tombstones })), problems))
 }
 
 /// What the manifest says, and what is behind its last valid edit.

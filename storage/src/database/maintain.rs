@@ -15,7 +15,7 @@ use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::{CheckpointError, checkpoint};
 use crate::io::step_back;
-use crate::model::{BlockId, DurationMs, Lsn, TimestampMs, Window};
+use crate::model::{BlockId, DurationMs, Lsn, TimeRange, TimestampMs, Window};
 use crate::read::ViewState;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -238,8 +238,8 @@ impl Database {
         let due = due(&situation);
         let result = match due {
             Due::Nothing => Ok(()),
-            Due::Cut(until) => self.with_reserve(&mut m, |db, m| db.cut(m, until)),
-            Due::Flush => self.with_reserve(&mut m, |db, m| db.cut(m, TimestampMs::MAX)),
+            Due::Cut(until) => self.with_reserve(&mut m, |db, m| db.cut(m, until, None)),
+            Due::Flush => self.with_reserve(&mut m, |db, m| db.cut(m, TimestampMs::MAX, None)),
             Due::Checkpoint => self.with_reserve(&mut m, Self::checkpoint),
         };
         let result = match result {
@@ -266,7 +266,7 @@ impl Database {
     }
 
     /// Does `work`, and where the disk has no room for it, once more in that of the reserve.
-    fn with_reserve(
+    pub(super) fn with_reserve(
         &self,
         m: &mut Maintenance,
         work: impl Fn(&Self, &mut Maintenance) -> Result<(), CutError>,
@@ -344,16 +344,22 @@ impl Database {
     /// Moves everything in the head into blocks.
     pub fn flush(&self) -> Result<(), CutError> {
         let mut m = self.maintenance.lock();
-        self.with_reserve(&mut m, |db, m| db.cut(m, TimestampMs::MAX))?;
+        self.with_reserve(&mut m, |db, m| db.cut(m, TimestampMs::MAX, None))?;
         self.retire(&mut m);
         Ok(())
     }
 
-    /// Cuts the windows that end by `until`, some at a time: blocks, a checkpoint without what is in them, one edit.
-    fn cut(&self, m: &mut Maintenance, until: TimestampMs) -> Result<(), CutError> {
+    /// Cuts the windows that end by `until`, some at a time: blocks, a checkpoint without what is in them, one edit. For a
+    /// deletion, the head then forgets which values it had in the `deleted` range.
+    pub(super) fn cut(
+        &self,
+        m: &mut Maintenance,
+        until: TimestampMs,
+        deleted: Option<TimeRange>,
+    ) -> Result<(), CutError> {
         loop {
             let first_id = m.manifest.state().next_block_id(0);
-            let result = self.cut_some(m, until, first_id);
+            let result = self.cut_some(m, until, deleted, first_id);
             // A failed commit leaves open which state the disk holds: then what it may name stays, until the next start.
             if !matches!(result, Ok(_) | Err(CutError::Commit(_))) {
                 self.discard_blocks(first_id);
@@ -366,10 +372,16 @@ impl Database {
     }
 
     /// One cut; whether all windows that end by `until` are cut now.
-    fn cut_some(&self, m: &mut Maintenance, until: TimestampMs, first_id: BlockId) -> Result<bool, CutError> {
+    fn cut_some(
+        &self,
+        m: &mut Maintenance,
+        until: TimestampMs,
+        deleted: Option<TimeRange>,
+        first_id: BlockId,
+    ) -> Result<bool, CutError> {
         let started = self.clock.monotonic();
         let old = self.view.load_full();
-        let positions = cut::freeze(&self.head, until);
+        let cut::Frozen { positions, doubted } = cut::freeze(&self.head, until, deleted);
         let cutter = Cutter {
             fs: &self.fs,
             blocks_dir: &self.dir.join(BLOCKS_DIR),
@@ -385,6 +397,10 @@ impl Database {
         };
         let cut::Blocks { written, postponed } = cutter.write_blocks()?;
         if written.is_empty() {
+            if doubted {
+                // Replay must decide as the head does from now on.
+                self.checkpoint(m)?;
+            }
             return Ok(true);
         }
         let blocks_dir = self.dir.join(BLOCKS_DIR);
@@ -403,7 +419,13 @@ impl Database {
         self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
         let until_ms = (until != TimestampMs::MAX).then_some(until.0);
         tracing::info!(blocks = written.len(), samples, until_ms, "cut the head");
-        self.view.store(Arc::new(ViewState { blocks, cuts: cuts.clone(), aside: old.aside.clone() }));
+        let tombstones = m.manifest.state().tombstones_over(&old.tombstones, self.shards);
+        self.view.store(Arc::new(ViewState {
+            blocks,
+            cuts: cuts.clone(),
+            tombstones,
+            aside: old.aside.clone(),
+        }));
         // While windows are postponed no series is known to be in blocks as a whole.
         let until = if postponed.is_empty() { until } else { TimestampMs::MIN };
         m.retired.push(&old, Retired::Series { until, positions, cuts });

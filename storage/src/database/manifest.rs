@@ -1,16 +1,21 @@
 //! The `MANIFEST`: the only commit point of a data directory (`docs/format/manifest.md`).
 
+mod tombstone_entry;
+
 use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, NAMED_FOLDERS, QUARANTINE_DIR};
 use crate::block::Tier;
 use crate::head::checkpoint;
+use crate::index::MatcherError;
 use crate::io::{File, Fs, OpenMode};
-use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, Window};
+use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, TombstoneId, Window};
+use crate::read::Tombstone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+pub(crate) use tombstone_entry::{TOMBSTONE_BYTES_MAX, TombstoneEntry};
 
 const MAGIC: &[u8; 8] = b"CRDLMANF";
 const VERSION: u32 = 1;
@@ -22,6 +27,9 @@ const REWRITE_BYTES: u64 = 1 << 20;
 /// The file.
 pub(super) const NAME: &str = "MANIFEST";
 const NEW_NAME: &str = "MANIFEST.new";
+
+/// Tombstones held at most; each query of a range that they touch looks at them.
+pub(crate) const TOMBSTONES_MAX: usize = 1000;
 
 /// The first place of a merged block among the ids of one sequence; those of cuts are below.
 pub(crate) const MERGED_PLACE: u64 = 32768;
@@ -83,6 +91,10 @@ pub(crate) struct Edit {
     pub(crate) remove_blocks: Vec<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checkpoint: Option<CheckpointEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) add_tombstones: Vec<TombstoneEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remove_tombstones: Vec<u64>,
 }
 
 /// The fold of all edits.
@@ -91,6 +103,7 @@ pub(crate) struct State {
     pub(crate) init: Init,
     pub(crate) blocks: BTreeMap<BlockId, BlockEntry>,
     pub(crate) checkpoint: Option<CheckpointEntry>,
+    pub(crate) tombstones: BTreeMap<TombstoneId, TombstoneEntry>,
     /// The number of the next edit.
     pub(crate) next_sequence: u64,
 }
@@ -213,7 +226,13 @@ impl BlockEntry {
 impl State {
     /// A directory with nothing in it.
     pub(crate) fn new(init: Init) -> Self {
-        Self { init, blocks: BTreeMap::new(), checkpoint: None, next_sequence: 1 }
+        Self {
+            init,
+            blocks: BTreeMap::new(),
+            checkpoint: None,
+            tombstones: BTreeMap::new(),
+            next_sequence: 1,
+        }
     }
 
     fn apply(&mut self, edit: &Edit) {
@@ -224,6 +243,10 @@ impl State {
         if let Some(checkpoint) = &edit.checkpoint {
             self.checkpoint = Some(checkpoint.clone());
         }
+        for id in &edit.remove_tombstones {
+            self.tombstones.remove(&TombstoneId(*id));
+        }
+        self.tombstones.extend(edit.add_tombstones.iter().map(|t| (TombstoneId(t.id), t.clone())));
     }
 
     /// The edits that make this state from nothing: `init`, and one with the rest.
@@ -232,12 +255,25 @@ impl State {
         let rest = Edit {
             add_blocks: self.blocks.values().cloned().collect(),
             checkpoint: self.checkpoint.clone(),
+            add_tombstones: self.tombstones.values().cloned().collect(),
             ..Edit::default()
         };
         [init, rest]
     }
 
-    /// An id for the `nth` block of the next edit.
+    /// The tombstones, compiled; those that `known` has are taken from there.
+    pub(crate) fn compile_tombstones(
+        &self,
+        known: &BTreeMap<TombstoneId, Arc<Tombstone>>,
+    ) -> Result<BTreeMap<TombstoneId, Arc<Tombstone>>, MatcherError> {
+        let compile = |(id, entry): (&TombstoneId, &TombstoneEntry)| {
+            let known = known.get(id).filter(|t| t.is_final == entry.is_final);
+            Ok((*id, known.map_or_else(|| entry.compile().map(Arc::new), |t| Ok(t.clone()))?))
+        };
+        self.tombstones.iter().map(compile).collect()
+    }
+
+    /// An id for the `nth` block or tombstone of the next edit.
     pub(crate) fn next_block_id(&self, nth: u64) -> BlockId {
         BlockId(self.next_sequence * 65536 + nth)
     }
@@ -313,8 +349,13 @@ impl Manifest {
         let at = |source| ManifestError::Io { path: path.clone(), source };
         if !fs.exists(&path).map_err(at)? {
             refuse_orphans(&*fs, dir)?;
-            let state =
-                State { init: init.clone(), blocks: BTreeMap::new(), checkpoint: None, next_sequence: 1 };
+            let state = State {
+                init: init.clone(),
+                blocks: BTreeMap::new(),
+                checkpoint: None,
+                tombstones: BTreeMap::new(),
+                next_sequence: 1,
+            };
             let (file, len) = write_anew(&*fs, dir, &state).map_err(at)?;
             return Ok(Self {
                 fs,
@@ -534,6 +575,10 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
                 return Err(ManifestError::UnknownEdit { path: path.into(), offset: offset as u64, found });
             }
             Ok((Ok(edit), sequence, len)) => {
+                if let Some(error) = edit.add_tombstones.iter().find_map(|t| t.compile().err()) {
+                    let (path, found) = (path.into(), error.to_string());
+                    return Err(ManifestError::UnknownEdit { path, offset: offset as u64, found });
+                }
                 fold(&mut state, &edit, sequence).map_err(corrupt)?;
                 offset += len;
             }
@@ -560,8 +605,13 @@ fn fold(state: &mut Option<State>, edit: &Edit, sequence: u64) -> Result<(), Bad
     match (state.as_mut(), &edit.init) {
         (None, Some(init)) => {
             let init = init.clone();
-            *state =
-                Some(State { init, blocks: BTreeMap::new(), checkpoint: None, next_sequence: sequence + 1 });
+            *state = Some(State {
+                init,
+                blocks: BTreeMap::new(),
+                checkpoint: None,
+                tombstones: BTreeMap::new(),
+                next_sequence: sequence + 1,
+            });
         }
         (None, None) => return bad("an edit with `init`".into(), format!("edit {sequence}")),
         (Some(s), _) if s.next_sequence != sequence => {

@@ -10,6 +10,7 @@ mod aliases;
 mod append;
 mod backoff;
 mod compaction;
+mod deletions;
 mod faults;
 mod folders;
 mod inspect;
@@ -26,6 +27,7 @@ mod tests;
 mod verify;
 
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
+pub use deletions::{DeleteError, Deletion, UndeleteError};
 pub use faults::FAULTS_FILE;
 pub use folders::{block_dir, wal_dir};
 pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect, inspect_view};

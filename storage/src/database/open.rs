@@ -14,6 +14,7 @@ use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace, Unmapped};
 use crate::model::{BlockId, DurationMs, Lsn, ShardCount};
+use crate::read::Tombstones;
 use crate::read::{BlockAside, ViewState};
 use crate::wal::{Wal, WalError};
 use arc_swap::ArcSwap;
@@ -117,6 +118,7 @@ impl Database {
         let mut reserve = Reserve::open(fs.clone(), &dir);
         let wal = open_wal(&options, replayed.newest_lsn.next(), &mut reserve)?;
         tell_aside(&aside);
+        let tombstones = state.tombstones_over(&Tombstones::default(), shards);
         let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
         let database = Arc::new(Self {
             dir,
@@ -126,7 +128,7 @@ impl Database {
             shards,
             head: Arc::new(head),
             wal,
-            view: ArcSwap::from_pointee(ViewState { blocks, cuts, aside }),
+            view: ArcSwap::from_pointee(ViewState { blocks, cuts, aside, tombstones }),
             aliases: Mutex::new(Aliases::default()),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),

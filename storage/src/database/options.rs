@@ -35,6 +35,8 @@ pub struct DatabaseOptions {
     pub trust_clock: bool,
     /// How long data are kept.
     pub retention: Retention,
+    /// How long a deletion can be undone, before what it hides is reclaimed.
+    pub delete_grace: DurationMs,
     /// Whether threads of its own write out chunks, cut windows and make checkpoints. Without, the owner calls
     /// [`super::Database::maintain`] and [`super::Database::compact_due`]: for tests that own time.
     pub background: bool,
@@ -59,6 +61,7 @@ impl DatabaseOptions {
             checkpoint_bytes: 256 << 20,
             trust_clock: false,
             retention: Retention::default(),
+            delete_grace: DurationMs::hours(24),
             background: true,
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::default()),

@@ -14,6 +14,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) memory_bytes: AtomicU64,
+    pub(super) deletions: AtomicU64,
+    pub(super) undeletions: AtomicU64,
     pub(super) cuts: AtomicU64,
     pub(super) cut_blocks: AtomicU64,
     pub(super) cut_samples: AtomicU64,
@@ -190,6 +192,12 @@ pub struct Stats {
     pub block_series: u64,
     /// Bytes of blocks: index, chunks.
     pub block_bytes: (u64, u64),
+    /// Tombstones: deletions in force, and not reclaimed as a whole.
+    pub tombstones: u64,
+    /// Deletions made.
+    pub deletions: u64,
+    /// Deletions undone.
+    pub undeletions: u64,
     /// Cuts of the head.
     pub cuts: u64,
     /// Samples that cuts have put into blocks.
@@ -255,6 +263,9 @@ impl Database {
                 as u64,
             block_series: view.blocks.values().map(|b| b.series_count()).sum(),
             block_bytes: bytes,
+            tombstones: view.tombstones.by_id.len() as u64,
+            deletions: c.deletions.load(Relaxed),
+            undeletions: c.undeletions.load(Relaxed),
             cuts: c.cuts.load(Relaxed),
             cut_samples: c.cut_samples.load(Relaxed),
             cut_time: Duration::from_millis(c.cut_ms.load(Relaxed)),

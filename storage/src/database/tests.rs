@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 mod compaction;
 mod concurrent;
 mod damage;
+mod deletions;
 mod full_disk;
 mod repair;
 

@@ -17,7 +17,7 @@ use super::log::{HeadLog, HeadPos};
 use super::records::Records;
 use super::slab::{Slab, SlabRef};
 use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
-use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimestampMs, Window, is_stale};
+use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
@@ -42,6 +42,8 @@ pub(crate) struct SeriesRecord {
     pub(crate) open: Option<Open>,
     pub(crate) generation: u8,
     pub(crate) live: bool,
+    /// Whether the sample at `last_t` may be deleted: another one at that time is then not compared with it.
+    last_in_doubt: bool,
     /// Whether a sample came since the last checkpoint copied the record.
     touched: bool,
     /// Whether a chunk was filled since the series began.
@@ -73,6 +75,7 @@ const VACANT: SeriesRecord = SeriesRecord {
     open: None,
     generation: 0,
     live: false,
+    last_in_doubt: false,
     touched: false,
     filled: false,
 };
@@ -119,6 +122,7 @@ pub(crate) struct SeriesState {
     pub(crate) family: u64,
     pub(crate) last_t: i64,
     pub(crate) last_bits: u64,
+    pub(crate) last_in_doubt: bool,
     pub(crate) tail: u64,
     /// The open chunk, as a chunk; empty without one.
     pub(crate) open: Vec<u8>,
@@ -271,7 +275,7 @@ impl SeriesTable {
         let outcome = if t > record.last_t {
             self.append_in_order(slot, t, v, log);
             SampleOutcome::Appended
-        } else if t == record.last_t {
+        } else if t == record.last_t && !record.last_in_doubt {
             match record.last_bits == v.to_bits() {
                 true => SampleOutcome::Duplicate,
                 false => SampleOutcome::Conflict,
@@ -297,7 +301,7 @@ impl SeriesTable {
 
     fn append_in_order(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64, log: &HeadLog) {
         let record = &mut self.records[slot.0 as usize];
-        (record.last_t, record.last_bits) = (t, v.to_bits());
+        (record.last_t, record.last_bits, record.last_in_doubt) = (t, v.to_bits(), false);
         let limit = match record.filled {
             true => CHUNK_SAMPLES_MAX,
             false => CHUNK_SAMPLES_MAX - (record.fingerprint.0 as u32 % (CHUNK_SAMPLES_MAX / 2)),
@@ -426,6 +430,20 @@ impl SeriesTable {
         }
     }
 
+    /// Notes, for the slots of a slice of which everything in `range` was frozen, that the newest sample may be deleted where it
+    /// lies in `range`. Whether there are such.
+    pub(crate) fn doubt_last(&mut self, slots: Range<u32>, range: TimeRange) -> bool {
+        let mut any = false;
+        for slot in slots {
+            let record = self.records.get_mut(slot as usize).filter(|r| r.live && r.open.is_none());
+            if let Some(record) = record.filter(|r| range.contains(r.last_t)) {
+                record.last_in_doubt = true;
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Moves the open chunks of idle series of a slice to the log. Samples beyond `latest` make no other series idle.
     pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, latest: TimestampMs, log: &HeadLog) {
         let idle_before = self.idle_before(latest);
@@ -474,6 +492,7 @@ impl SeriesTable {
                 family: record.family,
                 last_t: record.last_t.0,
                 last_bits: record.last_bits,
+                last_in_doubt: record.last_in_doubt,
                 tail: record.tail.0,
                 open,
                 late: self.late.get(SeriesSlot(slot)).to_vec(),
@@ -503,6 +522,7 @@ impl SeriesTable {
         }
         let record = &mut self.records[state.slot as usize];
         (record.last_t, record.last_bits) = (TimestampMs(state.last_t), state.last_bits);
+        record.last_in_doubt = state.last_in_doubt;
         record.tail = HeadPos(state.tail);
         record.filled = record.tail != HeadPos::NONE;
         record.open = open;

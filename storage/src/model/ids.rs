@@ -98,6 +98,16 @@ impl fmt::Display for BlockId {
     }
 }
 
+/// A tombstone's name, and the greatest id (`covered_as`) of a block that it covers: given like a block's, so that no two are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TombstoneId(pub u64);
+
+impl fmt::Display for TombstoneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// What series are ordered by within a shard, in blocks and in every merge. Different series may share a key (two
 /// spellings of one `le`, or a collision): labels decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,8 +10,8 @@ mod time;
 pub mod varint;
 
 pub use ids::{
-    BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, le_rank, shard_of_account,
-    shard_of_fingerprint,
+    BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, TombstoneId, le_rank,
+    shard_of_account, shard_of_fingerprint,
 };
 pub(crate) use labels::put_label;
 pub use labels::{Label, LabelSet, LabelSetBuilder, LabelSetError, SectionError, SectionIter};

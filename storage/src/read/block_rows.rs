@@ -2,11 +2,13 @@
 
 use super::ReadError;
 use super::grouping::RowIds;
+use super::hidden::HiddenShard;
 use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::block::{BlockShard, SeriesReader};
 use crate::index::{Bitmap, NameId};
 use crate::model::{LabelSet, SeriesKey, TimeRange};
+use std::sync::Arc;
 
 /// The selected series of one shard of a block.
 pub(crate) struct BlockRows<'a> {
@@ -17,6 +19,9 @@ pub(crate) struct BlockRows<'a> {
     at: usize,
     key: Option<SeriesKey>,
     missing: &'a Missing,
+    /// What of some series is hidden; `None` where none of them has such parts.
+    hidden: Option<Arc<HiddenShard>>,
+    ranges: Vec<TimeRange>,
 }
 
 impl std::fmt::Debug for BlockRows<'_> {
@@ -29,9 +34,15 @@ impl std::fmt::Debug for BlockRows<'_> {
 }
 
 impl<'a> BlockRows<'a> {
-    pub(crate) fn new(number: u32, shard: BlockShard<'a>, ordinals: &Bitmap, missing: &'a Missing) -> Self {
-        let (reader, ordinals) = (shard.reader(), ordinals.to_vec());
-        let mut rows = Self { number, reader, ordinals, at: 0, key: None, missing };
+    pub(crate) fn new(
+        number: u32,
+        shard: BlockShard<'a>,
+        ordinals: &Bitmap,
+        hidden: Option<Arc<HiddenShard>>,
+        missing: &'a Missing,
+    ) -> Self {
+        let (reader, ordinals, ranges) = (shard.reader(), ordinals.to_vec(), Vec::new());
+        let mut rows = Self { number, reader, ordinals, at: 0, key: None, missing, hidden, ranges };
         rows.read_key();
         rows
     }
@@ -104,29 +115,47 @@ impl<'a> BlockRows<'a> {
     /// inside, else by where the chunks are. A day's block has many series that lived for minutes.
     pub(crate) fn may_have_samples(&mut self, range: TimeRange) -> bool {
         let window = self.reader.shard().block().spec().window.range();
-        if range.after <= window.after && window.until <= range.until {
+        let ordinal = self.ordinal();
+        self.find_hidden(ordinal, range);
+        if range.after <= window.after && window.until <= range.until && self.ranges.is_empty() {
             return true;
         }
-        let ordinal = self.ordinal();
         match self.missing.or_note(self.reader.chunk_refs(ordinal)) {
             Some(mut chunks) => {
-                chunks.any(|c| self.missing.or_note(c).is_none_or(|c| c.range.overlaps(range)))
+                let is_seen = |chunk: TimeRange| chunk.overlaps(range) && !self.is_hidden(chunk);
+                chunks.any(|c| self.missing.or_note(c).is_none_or(|c| is_seen(c.range)))
             }
             None => true,
         }
     }
 
+    /// Finds when the current series is hidden from a reader of `range`.
+    fn find_hidden(&mut self, ordinal: u32, range: TimeRange) {
+        if let Some(hidden) = &self.hidden {
+            hidden.ranges(ordinal, range, &mut self.ranges);
+        }
+    }
+
+    /// Whether all of a chunk of the current series is hidden.
+    fn is_hidden(&self, chunk: TimeRange) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.is_hidden(chunk, &self.ranges))
+    }
+
     /// Adds the chunks of the current series that may have samples in `range`, without those that cannot be read.
     pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
         let ordinal = self.ordinal();
+        self.find_hidden(ordinal, range);
         let shard = self.reader.shard();
         let Some(chunks) = self.missing.or_note(self.reader.chunk_refs(ordinal)) else { return };
         for chunk in chunks.filter_map(|chunk| self.missing.or_note(chunk)) {
-            if chunk.range.overlaps(range)
-                && let Some(bytes) = self.missing.or_note(shard.chunk(&chunk))
-                && let Err(error) = pieces.push(Piece::BlockChunk(bytes, shard))
-            {
-                self.missing.note(&shard.chunk_corruption(&chunk, &error).into());
+            if !chunk.range.overlaps(range) || self.is_hidden(chunk.range) {
+                continue;
+            }
+            let Some(bytes) = self.missing.or_note(shard.chunk(&chunk)) else { continue };
+            match pieces.push(Piece::BlockChunk(bytes, shard)) {
+                Ok(()) if self.ranges.is_empty() => {}
+                Ok(()) => pieces.hide(&self.ranges),
+                Err(error) => self.missing.note(&shard.chunk_corruption(&chunk, &error).into()),
             }
         }
     }

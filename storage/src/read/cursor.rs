@@ -9,6 +9,7 @@ use super::grouping::{Grouper, RowIds};
 use super::head_chunks::HeadChunk;
 use super::head_rows::HeadRows;
 use super::pieces::Pieces;
+use crate::index::Bitmap;
 use crate::model::{LabelSet, SeriesKey, TimeRange};
 use std::borrow::Cow;
 
@@ -89,6 +90,11 @@ impl<'a> SeriesCursor<'a> {
         let mut labels = of_blocks.iter();
         self.in_blocks.retain(|_| labels.next() == Some(&least));
         Ok(())
+    }
+
+    /// From now on slots of the head in `suspects` are looked at chunk by chunk when it is asked whether they can have samples.
+    pub(super) fn suspect(&mut self, suspects: Bitmap) {
+        self.head.suspects = suspects;
     }
 
     /// Whether the current series can have samples in the range, told without reading any.

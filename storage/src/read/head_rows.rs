@@ -12,7 +12,7 @@ use crate::head::log::{HeadPos, LogSnapshot};
 use crate::head::series::{SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
 use crate::head::symbols::HeadIndex;
-use crate::index::NameId;
+use crate::index::{Bitmap, NameId};
 use crate::model::{LabelSet, METRIC_NAME, SeriesKey, SeriesSlot, TimeRange, Window, le_rank, varint};
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,6 +24,8 @@ pub(crate) struct HeadRows<'a> {
     shard: &'a Shard,
     cuts: &'a CutPositions,
     slots: Vec<u32>,
+    /// Of these: series whose newest sample may be deleted.
+    pub(super) suspects: Bitmap,
     /// Keys of `slots`, in their order; empty where nobody needs them.
     keys: Vec<SeriesKey>,
     /// How many slots have been copied.
@@ -64,6 +66,7 @@ impl<'a> HeadRows<'a> {
             at: 0,
             log: None,
             missing,
+            suspects: Bitmap::new(),
         };
         if with_keys {
             rows.sort_by_key();
@@ -181,8 +184,30 @@ impl<'a> HeadRows<'a> {
     }
 
     /// Whether the current series has a sample after the start of `range`, or may have.
-    pub(crate) fn may_have_samples(&self, range: TimeRange) -> bool {
-        self.current().last_t > range.after
+    pub(crate) fn may_have_samples(&mut self, range: TimeRange) -> bool {
+        let SeriesCopy { slot, last_t, .. } = self.current();
+        *last_t > range.after && (!self.suspects.contains(slot.0) || self.has_samples(range))
+    }
+
+    /// Whether the head has a chunk of the current series that may have samples in `range` and is in no block of the view.
+    pub(crate) fn has_samples(&mut self, range: TimeRange) -> bool {
+        let series = self.current();
+        let open = series.open.as_ref().map(|(chunk, _)| TimeRange::closed(chunk.first_t(), chunk.last_t()));
+        let late = &self.copies.late[series.late.clone()];
+        if open.is_some_and(|o| o.overlaps(range)) || late.iter().any(|(t, _)| range.contains(*t)) {
+            return true;
+        }
+        let mut found = false;
+        let walked = self.each_record(|_, _, record| {
+            found |= TimeRange::closed(record.header.first_t, record.header.last_t).overlaps(range);
+        });
+        self.missing.or_note(walked);
+        found
+    }
+
+    /// The slot of the current series.
+    pub(crate) fn slot(&self) -> SeriesSlot {
+        self.current().slot
     }
 
     /// The current series' labels.

@@ -5,14 +5,18 @@ mod cursor;
 mod grouping;
 mod head_chunks;
 mod head_rows;
+mod hidden;
 mod missing;
 mod pieces;
+mod tombstone;
 mod view;
 
 pub use cursor::SeriesCursor;
 pub use grouping::Grouper;
 pub use head_chunks::{HeadChunk, HeadContent, HeadPlace};
+pub(crate) use hidden::Tombstones;
 pub use missing::BlockAside;
+pub use tombstone::Tombstone;
 pub use view::View;
 pub(crate) use view::ViewState;
 

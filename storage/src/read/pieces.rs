@@ -50,6 +50,20 @@ impl Pieces {
         Ok(())
     }
 
+    /// Takes samples in `ranges` out of the piece that was added last.
+    pub(crate) fn hide(&mut self, ranges: &[TimeRange]) {
+        let Some(samples) = self.decoded[..self.used].last_mut() else { return };
+        for range in ranges {
+            let from = samples.t.partition_point(|t| *t <= range.after.0);
+            let to = samples.t.partition_point(|t| *t <= range.until.0).max(from);
+            samples.t.drain(from..to);
+            samples.v.drain(from..to);
+        }
+        if samples.t.is_empty() {
+            self.used -= 1;
+        }
+    }
+
     /// The samples of all pieces inside `range`: times strictly ascending, the merge rule at equal ones.
     pub(crate) fn columns(&mut self, range: TimeRange) -> (&[i64], &[f64]) {
         let all = match self.used {

@@ -2,13 +2,14 @@
 
 use super::cursor::SeriesCursor;
 use super::head_rows::HeadRows;
+use super::hidden::{Tombstones, is_name_gone, values_gone};
 use super::missing::{BlockAside, Missing};
 use super::{ReadError, block_rows::BlockRows};
 use crate::block::{Block, BlockShard};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::shard::{Shard, ShardLabels};
-use crate::index::{Bitmap, LabelIndex, MatchOp, Matcher, SCAN_VALUES, Values, select};
+use crate::index::{Bitmap, LabelIndex, MatchOp, Matcher, SCAN_VALUES, ValueId, Values, select};
 use crate::model::{BlockId, LabelSet, ShardId, TimeRange, shard_of_account};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) struct ViewState {
     pub(crate) cuts: CutPositions,
     /// Blocks of the manifest that cannot be opened.
     pub(crate) aside: Arc<[BlockAside]>,
+    pub(crate) tombstones: Arc<Tombstones>,
 }
 
 /// One consistent view. Everything acknowledged before it was taken is visible in it; what arrives while it is held may be.
@@ -69,9 +71,16 @@ impl View {
         missing.note_aside(&self.state.aside, range);
         for (number, block) in self.blocks_in(range).enumerate() {
             let Some(of_shard) = block.shard(shard.id) else { continue };
-            let Some(ordinals) = missing.or_note(select(&of_shard, matchers)) else { continue };
+            let Some(mut ordinals) = missing.or_note(select(&of_shard, matchers)) else { continue };
+            // Where it cannot be told what was deleted, nothing is shown.
+            let hidden = self.state.tombstones.hidden(&of_shard, range);
+            let Some(mut hidden) = missing.or_note(hidden) else { continue };
+            if let Some(of_series) = &hidden {
+                ordinals.andnot_inplace(&of_series.gone(range));
+                hidden = hidden.filter(|h| h.hides_parts_of(&ordinals, range));
+            }
             if !ordinals.is_empty() {
-                blocks.push(BlockRows::new(number as u32 + 1, of_shard, &ordinals, missing));
+                blocks.push(BlockRows::new(number as u32 + 1, of_shard, &ordinals, hidden, missing));
             }
         }
         let shard = &self.head.shards[shard.id.index()];
@@ -84,7 +93,7 @@ impl View {
     }
 
     /// The shards that can hold a series that the matchers accept.
-    fn shards_for(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Shard> {
+    pub(crate) fn shards_for(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Shard> {
         let account = matchers.iter().find(|m| {
             m.name() == &*self.head.account_label && m.op() == MatchOp::Equal && !m.value().is_empty()
         });
@@ -108,12 +117,9 @@ impl View {
         if selectors.is_empty() {
             self.missing.note_aside(&self.state.aside, range);
             for shard in &self.head.shards {
-                names.extend(shard.index.read().names_in_use().map(String::from));
-                for block in self.blocks_in(range) {
-                    if let Some(of_shard) = block.shard(shard.id) {
-                        let readable = of_shard.names().filter_map(|name| self.missing.or_note(name));
-                        names.extend(readable.map(str::to_string));
-                    }
+                self.head_names(shard, range, &mut names);
+                for of_shard in self.blocks_in(range).filter_map(|b| b.shard(shard.id)) {
+                    self.missing.or_note(self.block_names(&of_shard, range, &mut names));
                 }
             }
         }
@@ -138,11 +144,11 @@ impl View {
         if selectors.is_empty() {
             self.missing.note_aside(&self.state.aside, range);
             for shard in &self.head.shards {
-                head_values(shard, name, &mut values);
-                for block in self.blocks_in(range) {
-                    if let Some(of_shard) = block.shard(shard.id) {
-                        self.missing.or_note(block_values(&of_shard, name, &mut values));
-                    }
+                head_values(shard, name, &self.head_gone(shard, range), &mut values);
+                for of_shard in self.blocks_in(range).filter_map(|b| b.shard(shard.id)) {
+                    let gone = self.gone(&of_shard, range);
+                    let found = gone.and_then(|gone| block_values(&of_shard, name, &gone, &mut values));
+                    self.missing.or_note(found);
                 }
             }
         }
@@ -183,11 +189,71 @@ impl View {
         for matchers in selectors {
             for shard in self.shards_for(matchers) {
                 let mut cursor = self.select_in(shard, matchers, range)?;
+                cursor.suspect(self.suspects(shard, range));
                 while cursor.advance()? {
                     if cursor.may_have_samples() && !f(&mut cursor)? {
                         return Ok(());
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The series of a shard's head that a deletion in `range` accepts: their newest sample may be deleted.
+    fn suspects(&self, shard: &Shard, range: TimeRange) -> Bitmap {
+        let mut suspects = Bitmap::new();
+        for tombstone in self.state.tombstones.in_range(range) {
+            if self.shards_for(&tombstone.matchers).any(|s| s.id == shard.id) {
+                match select(&ShardLabels(shard), &tombstone.matchers) {
+                    Ok(slots) => suspects.or_inplace(&slots),
+                    Err(never) => match never {},
+                }
+            }
+        }
+        suspects
+    }
+
+    /// Those of them of which the head has nothing in `range`.
+    fn head_gone(&self, shard: &Shard, range: TimeRange) -> Bitmap {
+        let (suspects, mut gone) = (self.suspects(shard, range), Bitmap::new());
+        let slots = suspects.to_vec();
+        let mut rows = HeadRows::new(&self.head, shard, &self.state.cuts, slots, false, &self.missing);
+        while rows.fill() {
+            if !rows.has_samples(range) {
+                gone.add(rows.slot().0);
+            }
+            rows.skip();
+        }
+        gone
+    }
+
+    /// The series of a block's shard of which nothing is left in `range`.
+    fn gone(&self, shard: &BlockShard<'_>, range: TimeRange) -> Result<Bitmap, ReadError> {
+        let hidden = self.state.tombstones.hidden(shard, range)?;
+        Ok(hidden.map_or_else(Bitmap::new, |h| h.gone(range)))
+    }
+
+    fn head_names(&self, shard: &Shard, range: TimeRange, out: &mut BTreeSet<String>) {
+        let gone = self.head_gone(shard, range);
+        let names: Vec<String> = shard.index.read().names_in_use().map(String::from).collect();
+        let is_gone = |name: &String| match is_name_gone(&ShardLabels(shard), name, &gone) {
+            Ok(is_gone) => is_gone,
+            Err(never) => match never {},
+        };
+        out.extend(names.into_iter().filter(|name| gone.is_empty() || !is_gone(name)));
+    }
+
+    fn block_names(
+        &self,
+        shard: &BlockShard<'_>,
+        range: TimeRange,
+        out: &mut BTreeSet<String>,
+    ) -> Result<(), ReadError> {
+        let gone = self.gone(shard, range)?;
+        for name in shard.names().filter_map(|name| self.missing.or_note(name)) {
+            if gone.is_empty() || !is_name_gone(shard, name, &gone)? {
+                out.insert(name.to_string());
             }
         }
         Ok(())
@@ -212,30 +278,42 @@ impl View {
 }
 
 /// Adds the values that a shard of a block has of a label.
-fn block_values(shard: &BlockShard<'_>, name: &str, out: &mut BTreeSet<String>) -> Result<(), ReadError> {
+fn block_values(
+    shard: &BlockShard<'_>,
+    name: &str,
+    gone: &Bitmap,
+    out: &mut BTreeSet<String>,
+) -> Result<(), ReadError> {
     let Some(id) = shard.name_id(name)? else { return Ok(()) };
+    let values_gone = values_gone(shard, id, gone)?;
     let mut texts = Values::default();
     let n = shard.value_count(id)?;
     for from in (0..n).step_by(SCAN_VALUES) {
         texts.clear();
         shard.values(id, from..n.min(from + SCAN_VALUES as u32), &mut texts)?;
-        out.extend(texts.iter().map(String::from));
+        let left = (from..).zip(texts.iter()).filter(|(id, _)| !values_gone.contains(&ValueId(*id)));
+        out.extend(left.map(|(_, text)| text.to_string()));
     }
     Ok(())
 }
 
 /// Adds the values that a shard's head has of a label, a thousand per hold of the lock.
-fn head_values(shard: &Shard, name: &str, out: &mut BTreeSet<String>) {
+fn head_values(shard: &Shard, name: &str, gone: &Bitmap, out: &mut BTreeSet<String>) {
     let Some((id, n)) = ({
         let index = shard.index.read();
         index.name_id(name).map(|id| (id, index.value_count(id)))
     }) else {
         return;
     };
+    let values_gone = match values_gone(&ShardLabels(shard), id, gone) {
+        Ok(values) => values,
+        Err(never) => match never {},
+    };
     let mut texts = Values::default();
     for from in (0..n).step_by(SCAN_VALUES) {
         texts.clear();
         shard.index.read().copy_values_in_use(id, from..n.min(from + SCAN_VALUES as u32), &mut texts);
-        out.extend(texts.iter().filter(|v| !v.is_empty()).map(String::from));
+        let is_left = |(id, text): &(u32, &str)| !text.is_empty() && !values_gone.contains(&ValueId(*id));
+        out.extend((from..).zip(texts.iter()).filter(is_left).map(|(_, text)| text.to_string()));
     }
 }

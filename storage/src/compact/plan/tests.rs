@@ -17,6 +17,7 @@ fn block(id: u64, hour: i64, bytes: u64) -> BlockFacts {
         series: 100,
         own_retention: Vec::new(),
         arrived: None,
+        has_deleted: false,
         is_damaged: false,
     }
 }
@@ -118,6 +119,21 @@ fn blocks_of_one_window_are_merged_when_it_is_closed_and_worth_it() {
     check(at(2.25, [1001, 100]), &[]);
     check(Case { fold_all: true, ..at(2.25, [1001, 100]) }, &["merge 1 2 -> 2h level 0"]);
     check(Case { fold_all: true, ..at(1.0, [1, 100]) }, &["merge 1 2 -> 2h level 0"]);
+}
+
+#[test]
+fn a_block_with_something_deleted_is_written_anew() {
+    let deleted = |b: BlockFacts| BlockFacts { has_deleted: true, ..b };
+    let blocks = vec![deleted(block(1, 0, 10)), block(2, 2, 10), deleted(day(3, -2, 10))];
+    check(
+        Case { blocks, newest: 2.5, ..Case::default() },
+        &["merge 1 -> 2h level 0", "merge 3 -> 1d level 1"],
+    );
+    // Beside others that it is merged with anyway, that is enough.
+    let blocks = vec![deleted(block(1, 0, 10)), block(2, 0, 10)];
+    check(Case { blocks, newest: 2.5, ..Case::default() }, &["merge 1 2 -> 2h level 0"]);
+    let blocks = vec![BlockFacts { is_damaged: true, ..deleted(block(1, 0, 10)) }];
+    check(Case { blocks, newest: 2.5, ..Case::default() }, &[]);
 }
 
 #[test]

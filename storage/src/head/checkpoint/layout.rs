@@ -13,6 +13,8 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
 const FRAME_CHECKED_BYTES: usize = 12;
+/// Of a series' flags.
+const LAST_IN_DOUBT: u8 = 1;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,7 +266,7 @@ pub(super) fn put_slice_head(out: &mut Vec<u8>, lsn: u64, slots: &Range<u32>, se
 /// Appends a series of a slice.
 pub(super) fn put_series(out: &mut Vec<u8>, state: &SeriesState, row: &[u8]) {
     out.extend_from_slice(&state.slot.to_le_bytes());
-    out.extend_from_slice(&[state.generation, 0]);
+    out.extend_from_slice(&[state.generation, u8::from(state.last_in_doubt) * LAST_IN_DOUBT]);
     out.extend_from_slice(&state.fingerprint.to_le_bytes());
     out.extend_from_slice(&state.family.to_le_bytes());
     out.extend_from_slice(&state.last_t.to_le_bytes());
@@ -326,10 +328,11 @@ impl<'a> SliceReader<'a> {
     fn read(&mut self) -> Option<(SeriesState, &'a [u8])> {
         let b = &mut self.bytes;
         let slot = u32::from_le_bytes(take(b)?);
-        let [generation, _flags] = take(b)?;
+        let [generation, flags] = take(b)?;
         let mut state = SeriesState {
             slot,
             generation,
+            last_in_doubt: flags & LAST_IN_DOUBT != 0,
             fingerprint: u128::from_le_bytes(take(b)?),
             family: u64::from_le_bytes(take(b)?),
             last_t: i64::from_le_bytes(take(b)?),
@@ -389,6 +392,7 @@ mod tests {
             family: 4,
             last_t: 5,
             last_bits: 6,
+            last_in_doubt: true,
             tail: 7,
             open: b"open".to_vec(),
             late: vec![(TimestampMs(2), 1.0), (TimestampMs(4), -1.0)],
@@ -421,7 +425,7 @@ mod tests {
         put_slice_head(&mut out, 11, &(0..1024), 1);
         put_series(&mut out, &state(), b"row");
         let mut want = b"\x0b\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\x01\0\0\0".to_vec();
-        want.extend_from_slice(b"\x01\0\0\0\x02\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0");
+        want.extend_from_slice(b"\x01\0\0\0\x02\x01\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0");
         want.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x03row\x04open\x02");
         want.extend_from_slice(b"\x06\0\0\0\0\0\0\xf0\x3f\x02\0\0\0\0\0\0\xf0\xbf");
         assert_eq!(out, want);
@@ -429,8 +433,8 @@ mod tests {
         assert_eq!((slice.lsn, slice.slots.clone(), slice.series()), (11, 0..1024, 1));
         let (found, row) = slice.next().unwrap().unwrap();
         assert_eq!(
-            (found.slot, found.open, found.late, row),
-            (1, b"open".to_vec(), state().late, &b"row"[..])
+            (found.slot, found.last_in_doubt, found.open, found.late, row),
+            (1, true, b"open".to_vec(), state().late, &b"row"[..])
         );
         assert!(slice.next().unwrap().is_none());
     }
