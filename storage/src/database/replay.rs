@@ -10,7 +10,8 @@ use crate::head::symbols::Released;
 use crate::io::Fs;
 use crate::model::{LabelSet, Lsn, MetricMetadata, SeriesSlot, ShardId};
 use crate::wal::{self, BatchReader, LoggedSample, Record, RecordError, ReplayReport, TornTail, WalError};
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Batches that may wait for a worker.
@@ -114,9 +115,10 @@ pub(super) fn replay(
     replayed.newest_lsn = report.last.unwrap_or_default().max(loaded.newest_lsn);
     replayed.batches = report.batches;
     replayed.torn_tails = report.torn.len() as u64;
-    replayed.corruptions =
-        report.corruptions.len() as u64 + u64::from(lacks_its_beginning(&report, first_segment));
-    tell(&report, dir, first_segment);
+    let missing = missing(&report, loaded, dir);
+    replayed.corruptions = (report.corruptions.len() + report.bare.len() + missing.len()) as u64
+        + u64::from(lacks_its_beginning(&report, first_segment));
+    tell(&report, &missing, dir, first_segment);
     if replayed.orphans > 0 {
         tracing::warn!(
             samples = replayed.orphans,
@@ -131,8 +133,42 @@ fn lacks_its_beginning(report: &ReplayReport, first_segment: u64) -> bool {
     first_segment > 0 && report.first_segment != Some(first_segment)
 }
 
+/// Batches that the log does not have, and that nothing in it says it had.
+#[derive(Debug, thiserror::Error)]
+#[error("{} offset {offset}: expected batches {} to {} of the log, which were durable once, found none of them",
+    .file.display(), .lsns.start(), .lsns.end())]
+struct Missing {
+    file: PathBuf,
+    offset: u64,
+    lsns: RangeInclusive<Lsn>,
+}
+
+/// Holds the log against the checkpoint: it goes on where the oldest slice ends, and had reached the newest one before the
+/// checkpoint came into force. A damaged checkpoint does not say where that is.
+fn missing(report: &ReplayReport, loaded: &Loaded, dir: &Path) -> Vec<Missing> {
+    let (wanted, newest) = (loaded.oldest_lsn().next(), loaded.newest_lsn);
+    let is_told = |lsn: Lsn| report.corruptions.iter().any(|c| c.lost.contains(&lsn));
+    let at = |place: &Option<(PathBuf, u64)>, lsns: RangeInclusive<Lsn>| {
+        let (file, offset) = place.clone().unwrap_or((dir.into(), 0));
+        (!lsns.is_empty() && !is_told(*lsns.start())).then_some(Missing { file, offset, lsns })
+    };
+    if !loaded.damage.is_empty() {
+        return Vec::new();
+    }
+    let before = report.first.and_then(|first| at(&report.from, wanted..=first.previous()));
+    let behind = at(&report.until, report.last.map_or(wanted, Lsn::next)..=newest);
+    before.into_iter().chain(behind).collect()
+}
+
 /// Says what could not be read, and where.
-fn tell(report: &ReplayReport, dir: &Path, first_segment: u64) {
+fn tell(report: &ReplayReport, missing: &[Missing], dir: &Path, first_segment: u64) {
+    report
+        .bare
+        .iter()
+        .for_each(|damage| tracing::error!(%damage, "the log is damaged; the rest of it is served"));
+    missing
+        .iter()
+        .for_each(|damage| tracing::error!(%damage, "the log is damaged; the rest of it is served"));
     if lacks_its_beginning(report, first_segment) {
         let dir = dir.display();
         tracing::error!(%dir, segment = first_segment, "the segment of the log that follows the checkpoint is missing: what was in it is lost");

@@ -32,6 +32,23 @@ pub struct ReplayReport {
     pub torn: Vec<TornTail>,
     /// What was durable once and is not readable.
     pub corruptions: Vec<Corruption>,
+    /// Segments of which nothing is left; what they held is not known.
+    pub bare: Vec<BareSegment>,
+    /// Where the oldest batch delivered begins.
+    pub from: Option<(PathBuf, u64)>,
+    /// Where the newest batch delivered ends.
+    pub until: Option<(PathBuf, u64)>,
+}
+
+/// A segment without header or batch: it was made with a header.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} offset 0: expected the header of a segment of the log, found {bytes} bytes without header or batch: what it held is lost",
+    .file.display())]
+pub struct BareSegment {
+    /// The segment.
+    pub file: PathBuf,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// The end of a segment that does not count.
@@ -146,6 +163,9 @@ impl<'a> Log<'a> {
         };
         let torn = log.plan.cuts.iter().map(torn).collect();
         let corruptions = log.plan.losses.iter().flat_map(lost).collect();
+        let bare = scans.iter().enumerate().filter(|(_, scan)| scan.is_bare());
+        log.report.bare =
+            bare.map(|(at, scan)| BareSegment { file: log.path(at), bytes: scan.len }).collect();
         log.report.torn = torn;
         log.report.corruptions = corruptions;
         log
@@ -177,6 +197,7 @@ impl<'a> Log<'a> {
         on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut at = delivery.span.from;
+        let mut delivered: Option<(u64, u64)> = None;
         while at < delivery.span.to {
             let here = bytes.get(at as usize..).unwrap_or_default();
             let Found::Batch(b) = batch::parse(here) else {
@@ -186,10 +207,16 @@ impl<'a> Log<'a> {
                 on_batch(b.lsn, b.records())?;
                 self.report.first.get_or_insert(b.lsn);
                 self.report.last = Some(b.lsn);
+                delivered = Some((delivered.map_or(at, |(from, _)| from), at + b.len as u64));
                 self.report.batches += 1;
                 self.report.bytes += b.len as u64;
             }
             at += b.len as u64;
+        }
+        if let Some((from, until)) = delivered {
+            let file = self.path(delivery.segment);
+            self.report.from.get_or_insert_with(|| (file.clone(), from));
+            self.report.until = Some((file, until));
         }
         Ok(())
     }

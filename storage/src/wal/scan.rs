@@ -17,6 +17,15 @@ pub(super) struct Scan {
     pub(super) begun_for: Option<Lsn>,
     /// Where the rest begins that was allocated and never written.
     pub(super) end: u64,
+    /// The length of all of it.
+    pub(super) len: u64,
+}
+
+impl Scan {
+    /// Whether there is neither header nor batch. A segment is made with a header.
+    pub(super) fn is_bare(&self) -> bool {
+        self.begun_for.is_none() && self.runs.is_empty()
+    }
 }
 
 /// Batches that follow one another in place and LSN.
@@ -46,7 +55,7 @@ pub(super) struct NewerVersion {
 /// Looks through a whole segment. Its cost is bounded by a small multiple of its length, whatever the bytes are.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan, NewerVersion> {
     let used = bytes.len() - bytes.iter().rev().take_while(|&&b| b == 0).count();
-    let mut scan = Scan::default();
+    let mut scan = Scan { len: bytes.len() as u64, ..Scan::default() };
     match segment::Header::parse(bytes) {
         FoundHeader::Header(header) => {
             scan.start = segment::HEADER_LEN as u64;

@@ -117,7 +117,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Begins a segment: from the spare where there is one, else anew. The entry is durable then, the header is not yet.
+    /// Begins a segment, in the spare where there is one. Its header is durable before it has its name, so that a segment without one
+    /// is damaged.
     pub(super) fn begin(
         fs: &dyn Fs,
         dir: &Path,
@@ -125,18 +126,17 @@ impl Segment {
         capacity: u64,
         from_spare: bool,
     ) -> io::Result<Self> {
-        let path = path(dir, header.number);
-        let file = if from_spare {
-            let file = fs.open(&dir.join(SPARE), OpenMode::ReadWrite)?;
-            fs.rename(&dir.join(SPARE), &path)?;
-            file
-        } else {
-            let file = fs.open(&path, OpenMode::CreateNew)?;
-            file.allocate(capacity)?;
-            file
+        let (spare, path) = (dir.join(SPARE), path(dir, header.number));
+        let file = match from_spare {
+            true => fs.open(&spare, OpenMode::ReadWrite)?,
+            false => allocate_spare(fs, &spare, capacity)?,
         };
         file.write_all_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        fs.rename(&spare, &path)?;
         fs.sync_dir(dir)?;
+        // Opened again, so that errors name it as people find it.
+        let file = fs.open(&path, OpenMode::ReadWrite)?;
         Ok(Self { file, capacity, end: HEADER_LEN as u64, synced_end: HEADER_LEN as u64 })
     }
 
@@ -171,14 +171,17 @@ impl Segment {
 
 /// Makes the spare anew, durable and as long as a segment.
 pub(super) fn make_spare(fs: &dyn Fs, dir: &Path, capacity: u64) -> io::Result<()> {
-    let path = dir.join(SPARE);
-    if fs.exists(&path)? {
-        fs.remove_file(&path)?;
-    }
-    let file = fs.open(&path, OpenMode::CreateNew)?;
-    file.allocate(capacity)?;
-    file.sync_data()?;
+    allocate_spare(fs, &dir.join(SPARE), capacity)?.sync_data()?;
     fs.sync_dir(dir)
+}
+
+fn allocate_spare(fs: &dyn Fs, path: &Path, capacity: u64) -> io::Result<Arc<dyn File>> {
+    if fs.exists(path)? {
+        fs.remove_file(path)?;
+    }
+    let file = fs.open(path, OpenMode::CreateNew)?;
+    file.allocate(capacity)?;
+    Ok(file)
 }
 
 #[cfg(test)]

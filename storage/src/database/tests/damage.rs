@@ -251,3 +251,56 @@ fn a_block_whose_map_has_faulted_is_read_through_and_set_aside_the_second_time()
     assert_eq!(contents(&db), within(&model, 2 * HOUR));
     assert!(db.view.load().aside[0].why.contains("its map has faulted 2 times"));
 }
+
+/// A head of some batches in two segments of the log, the second behind a restart.
+fn logged() -> (SimFs, Vec<PathBuf>) {
+    let fs = SimFs::new(1);
+    for restart in 0..2 {
+        let db = open(&fs);
+        for i in 0..5 {
+            let l = labels("m", "1", 5 * restart + i);
+            append(&db, &[(&l, &[(HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
+        }
+        db.close().unwrap();
+    }
+    let wal = Path::new("/data/wal");
+    let names = fs.read_dir(wal).unwrap().into_iter().map(|e| e.name).filter(|n| n.ends_with(".wal"));
+    let segments = names.map(|name| wal.join(name)).collect();
+    (fs, segments)
+}
+
+#[test]
+fn a_segment_of_the_log_without_its_header_is_damage() {
+    let check = |segment: usize, len: u64, want| {
+        let (fs, segments) = logged();
+        set_len(&fs, &segments[segment], |_| len);
+        assert_eq!(open(&fs).stats().replay_corruptions, want, "segment {segment} with {len} bytes");
+    };
+    // The first one also lacks what the second goes on behind.
+    check(0, 0, 2);
+    check(0, 17, 2);
+    check(1, 0, 1);
+    check(1, 17, 1);
+    check(1, 40, 0);
+}
+
+#[test]
+fn a_log_that_ends_below_the_checkpoint_is_damage() {
+    let (fs, _) = logged();
+    let db = open(&fs);
+    for t in 1..3 {
+        append(&db, &[(&labels("m", "1", 0), &[(HOUR + t, 1.0)])]).unwrap().ticket.wait().unwrap();
+    }
+    db.flush().unwrap();
+    db.close().unwrap();
+    drop(db);
+    assert_eq!(open(&fs).stats().replay_corruptions, 0);
+    let newest = fs.read_dir(Path::new("/data/wal")).unwrap().into_iter().rfind(|e| {
+        let path = Path::new("/data/wal").join(&e.name);
+        e.name.ends_with(".wal") && fs.open(&path, OpenMode::Read).unwrap().len().unwrap() > 40
+    });
+    let newest = Path::new("/data/wal").join(newest.unwrap().name);
+    set_len(&fs, &newest, |len| len - 1);
+    // The batch is torn: by itself that is a write that a crash interrupted.
+    assert_eq!(open(&fs).stats().replay_corruptions, 1);
+}
