@@ -47,6 +47,12 @@ fn exit_codes() {
     check(&["query", "up", "--url", "http://127.0.0.1:1"], 1, "is `cardinal serve` running there?");
     check(&["query", "up", "--time", "yesterday"], 1, "--time: cannot parse");
     check(&["inspect"], 1, "./data: there is no such directory");
+    std::os::unix::fs::symlink("/nowhere/data", directory.path().join("link")).expect("a link");
+    check(
+        &["serve", "--data-dir", "link", "--listen", "127.0.0.1:0"],
+        1,
+        "link is a link to /nowhere/data, which is not there",
+    );
     for what in [&["inspect"][..], &["inspect", "block", "1"], &["inspect", "series", "up"]] {
         let nothing = "cardinal: . is not a Cardinal data directory, since it has no MANIFEST: name one with --data-dir";
         check(&[what, &["--data-dir", "."]].concat(), 1, nothing);
@@ -211,4 +217,25 @@ fn a_log_on_a_full_disk_stops_nothing() {
     let answer = ask(directory.path(), &server.url, "up{job=\"cardinal\"}");
     assert_eq!(answer["data"]["result"][0]["value"][1], "1");
     assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn a_full_disk_behind_the_output_is_named_and_behind_standard_error_changes_no_exit_code() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full disk");
+    std::fs::write(directory.path().join("right.yaml"), "shards: 4\n").expect("written");
+    std::fs::write(directory.path().join("wrong.yaml"), "shard: 4\n").expect("written");
+    for args in [&["config"][..], &["check", "config", "right.yaml"]] {
+        let output = cardinal(directory.path()).args(args).stdout(full()).output().expect("it runs");
+        let found = text(&output.stderr);
+        assert!(found.starts_with("cardinal: standard output: No space left on device"), "{args:?}: {found}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+    let wrong = ["check", "config", "wrong.yaml"];
+    let output = cardinal(directory.path()).args(wrong).stderr(full()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    // A variable that is no setting is warned of.
+    let mut config = cardinal(directory.path());
+    let output = config.arg("config").env("CARDINAL_SHARD", "4").stderr(full()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
 }

@@ -1,11 +1,10 @@
 //! `cardinal check`: is a file right?
 
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::exit::Failure;
+use super::exit::{Failure, print, remark};
 use crate::config::check_file;
 
 const EXAMPLES: &str = "\
@@ -37,17 +36,18 @@ enum What {
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let What::Config { file, json } = &args.what;
     let checked = check_file(file);
-    let mut out = stdout().lock();
     if *json {
         let problems = checked.as_ref().err().map(|e| e.problems.as_slice()).unwrap_or_default();
         let problems: Vec<_> =
             problems.iter().map(|p| serde_json::json!({"place": p.place, "message": p.message})).collect();
         let answer = serde_json::json!({"valid": checked.is_ok(), "problems": problems});
-        writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        print(serde_json::to_string_pretty(&answer)?)?;
     } else {
         match &checked {
-            Ok(settings) => writeln!(out, "{} is right: it sets {settings} of the settings", file.display())?,
-            Err(error) => eprintln!("{error}"),
+            Ok(settings) => {
+                print(format_args!("{} is right: it sets {settings} of the settings", file.display()))?;
+            }
+            Err(error) => remark(error),
         }
     }
     Ok(checked.map(drop).map_err(|_| Failure)?)

@@ -1,9 +1,8 @@
 //! `cardinal config`: every setting with value, default and origin.
 
-use std::io::{Write, stdout};
-
 use clap::Args;
 
+use super::exit::{print, remark};
 use super::settings::SettingFlags;
 use super::table::table;
 use crate::config::{Resolved, setting};
@@ -29,11 +28,9 @@ pub(super) struct ConfigArgs {
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let resolved = args.settings.resolve()?;
     for warning in &resolved.warnings {
-        eprintln!("warning: {warning}");
+        remark(format_args!("warning: {warning}"));
     }
-    let text = if args.json { json(&resolved)? } else { text(&resolved) };
-    writeln!(stdout(), "{text}")?;
-    Ok(())
+    print(if args.json { json(&resolved)? } else { text(&resolved) })
 }
 
 fn text(resolved: &Resolved) -> String {

@@ -1,7 +1,10 @@
 //! How commands end: 0 success, 1 failure, 2 a wrong command line. A reader that went away is no failure.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 /// A failure that was reported already, line by line; only the exit code is left to say.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +18,20 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Failure>() => ExitCode::FAILURE,
         Err(error) => {
-            // `eprintln!` would panic where standard error is on a full disk, and spoil the code.
-            let _ = writeln!(io::stderr(), "cardinal: {}", explanation(&error));
+            remark(format_args!("cardinal: {}", explanation(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints an answer. A disk that is full is a failure, and is said to be where the answer goes.
+pub(super) fn print(answer: impl Display) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{answer}").context("standard output")
+}
+
+/// Prints a line on standard error. `eprintln!` would panic where that is on a full disk, and spoil the exit code.
+pub(super) fn remark(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The error and its causes. A cause that the text before it has told already is not told again.

@@ -1,12 +1,11 @@
 //! `cardinal query`: asks a running server, prints a table.
 
-use std::io::{Write, stdout};
-
 use anyhow::{Context, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
+use super::exit::{print, remark};
 use super::table::table;
 use crate::http::params::parse_time;
 
@@ -51,18 +50,16 @@ pub(super) fn run(args: &QueryArgs) -> anyhow::Result<()> {
     let parsed: Value = serde_json::from_str(&answer)
         .with_context(|| format!("{} did not answer with JSON: is that a Cardinal?", args.url))?;
     if args.json {
-        writeln!(stdout(), "{answer}")?;
+        print(&answer)?;
     }
     if parsed["status"] != "success" {
         bail!("{}", parsed["error"].as_str().unwrap_or("the server gave no reason"));
     }
     for name in ["warnings", "infos"] {
-        for remark in parsed[name].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            eprintln!("{remark}");
-        }
+        parsed[name].as_array().into_iter().flatten().filter_map(Value::as_str).for_each(remark);
     }
     if !args.json {
-        writeln!(stdout(), "{}", render(&parsed["data"])?)?;
+        print(render(&parsed["data"])?)?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! What a command found: the same facts and tables as text for people and as JSON for programs.
 
 use std::collections::HashSet;
-use std::io::{Write, stdout};
 
 use serde_json::{Map, Value, json};
 
+use super::exit::print;
 use super::table::table;
 use crate::config::value::size_text;
 
@@ -50,7 +50,7 @@ impl Report {
         let mut seen = HashSet::new();
         self.problems.retain(|problem| seen.insert(problem.clone()));
         let text = if as_json { serde_json::to_string_pretty(&self.json())? } else { self.text() };
-        Ok(writeln!(stdout(), "{}", text.trim_end())?)
+        print(text.trim_end())
     }
 
     fn text(&self) -> String {

@@ -73,6 +73,7 @@ async fn serve(resolved: Resolved, file: Option<&Path>) -> anyhow::Result<()> {
         () = signals.next() => return Ok(()),
     };
     state.open(core.clone());
+    print_next_step(address);
     tracing::info!(%address, "ready");
     let scraper =
         state.config.self_scrape.map(|every| tokio::spawn(self_scrape::run(state.clone(), every, address)));
@@ -90,6 +91,7 @@ async fn serve(resolved: Resolved, file: Option<&Path>) -> anyhow::Result<()> {
 
 /// Opens the database on a thread that may block.
 async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Core> {
+    refuse_dangling_link(&config.data_dir)?;
     let options = database_options(&config, clock.clone());
     spawn_blocking({
         let directory = options.dir.clone();
@@ -103,6 +105,18 @@ async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Core> {
     let database = spawn_blocking(move || Database::open(options)).await??;
     let writer = Arc::new(Writer::new(database.clone(), clock, write_options(&config)));
     Ok(Core { database, writer })
+}
+
+/// Made where it is missing it would be "there already".
+fn refuse_dangling_link(directory: &Path) -> anyhow::Result<()> {
+    let Ok(target) = std::fs::read_link(directory) else { return Ok(()) };
+    anyhow::ensure!(
+        directory.exists(),
+        "{} is a link to {}, which is not there: make that directory, mount what it is on, or correct data_dir",
+        directory.display(),
+        target.display()
+    );
+    Ok(())
 }
 
 async fn finish(database: Arc<Database>, all_finished: bool) -> anyhow::Result<()> {
@@ -150,17 +164,27 @@ fn write_options(config: &Config) -> WriteOptions {
 
 /// What a person wants to know first. To standard output; log lines go to standard error.
 fn print_banner(config: &Config, address: SocketAddr, file: Option<&Path>) {
-    let url = format!("http://{}", reachable(address));
+    let url = url(address);
     let directory = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let settings =
         file.map_or("defaults (`cardinal config` lists them)".to_owned(), |f| f.display().to_string());
     let banner = format!(
-        "Cardinal {}\n  address    {url}\n  data       {}\n  settings   {settings}\n  next step  open {url}/ or let Prometheus write to {url}/api/v1/write",
+        "Cardinal {}\n  address    {url}\n  data       {}\n  settings   {settings}",
         env!("CARGO_PKG_VERSION"),
         directory.display(),
     );
     // Nobody reading it is no reason not to serve.
     let _ = writeln!(stdout(), "{banner}");
+}
+
+/// What there is to do once there is something to open.
+fn print_next_step(address: SocketAddr) {
+    let url = url(address);
+    let _ = writeln!(stdout(), "  next step  open {url}/ or let Prometheus write to {url}/api/v1/write");
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{}", reachable(address))
 }
 
 /// An address that a browser on this machine can open.

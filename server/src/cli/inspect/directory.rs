@@ -7,7 +7,7 @@ use cardinal_storage::database::{
     BlockReport, CheckpointReport, DirectoryReport, block_dir, inspect, wal_dir,
 };
 use cardinal_storage::io::Fs;
-use cardinal_storage::model::{Lsn, ShardId};
+use cardinal_storage::model::{DurationMs, Lsn, ShardId};
 use cardinal_storage::wal::{self, ReplayReport, WalError};
 
 use super::Report;
@@ -22,7 +22,7 @@ pub(super) fn report(fs: &dyn Fs, directory: &Path) -> anyhow::Result<Report> {
             ("path", Cell::text_of(directory.display())),
             ("account label", Cell::text_of(&found.account_label)),
             ("shards", Count(u64::from(found.shards))),
-            ("window", Cell::text_of(format!("{} min", found.window_ms / 60_000))),
+            ("window", Cell::text_of(DurationMs(found.window_ms))),
         ],
     );
     report.facts("head", head(&found));
