@@ -80,7 +80,8 @@ pub fn parse_within(query: &str, features: &Features, limits: &ParseLimits) -> R
     parse_text(query, *features, limits).map_err(|fault| advice::explain(fault, query, *features, limits))
 }
 
-/// Parses a selector alone, as in the parameter `match[]`: name and conditions, no window, no modifier.
+/// Parses a selector alone, as in the parameter `match[]`: name and conditions, no window, no modifier. Whether it selects
+/// anything in particular is the caller's to ask.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     let (features, limits) = (Features::default(), ParseLimits::default());
     selector_of(text, features, &limits).map_err(|fault| advice::explain(fault, text, features, &limits))
@@ -123,7 +124,6 @@ fn selector_of(text: &str, features: Features, limits: &ParseLimits) -> Result<V
     })?;
     // Two names are no mistake here: they select nothing.
     selector.name = None;
-    check::selector(&selector, false)?;
     Ok(selector.matchers)
 }
 

@@ -5,6 +5,7 @@ use super::ast::{Expr, MatchOp, Matcher, Span, VectorSelector};
 use super::cursor::{Cursor, Parsed};
 use super::fault::{Cause, Fault};
 use super::lexer::Token;
+use cardinal_storage::model::excerpt;
 use regex_automata::util::syntax;
 
 /// The label that holds a metric's name.
@@ -85,7 +86,7 @@ impl Cursor<'_> {
             let reason = error.to_string();
             // The last line says what is wrong; those before it draw where.
             let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            let message = format!("invalid regular expression {:?}: {reason}", matcher.value);
+            let message = format!("invalid regular expression {:?}: {reason}", excerpt(&matcher.value));
             self.note(Fault::new(
                 matcher.span,
                 message,

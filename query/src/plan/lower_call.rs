@@ -8,7 +8,7 @@ use crate::eval::math::{self, MathFunction};
 use crate::eval::range::RangeFunction;
 use crate::parse::ast::{Call, Expr, MatchOp, Matcher};
 use crate::parse::{FunctionId, Span, ValueType};
-use cardinal_storage::model::{LabelSet, METRIC_NAME};
+use cardinal_storage::model::{LabelSet, METRIC_NAME, excerpt};
 use regex_automata::meta;
 use regex_automata::util::syntax;
 
@@ -194,7 +194,7 @@ impl Lowering<'_> {
             .syntax(syntax::Config::new().dot_matches_new_line(true))
             .build(&format!("^(?:{pattern})$"))
             .map_err(|_| {
-                let message = format!("invalid regular expression in label_replace(): {pattern}");
+                let message = format!("invalid regular expression in label_replace(): {}", excerpt(pattern));
                 self.error(args.span(4), message)
             })?;
         let target = name(1, "destination")?;

@@ -36,7 +36,13 @@ pub fn selector(text: &str) -> Result<Vec<Matcher>, SelectorError> {
         message: format!("{}: parse error: {e}", e.position(text)),
         limit: e.limit,
     })?;
-    parsed.iter().map(matcher).collect()
+    let matchers: Vec<_> = parsed.iter().map(matcher).collect::<Result<_, _>>()?;
+    if matchers.iter().all(Matcher::matches_empty) {
+        // The reference's words, whatever the selector came in.
+        let message = "match[] must contain at least one non-empty matcher".into();
+        return Err(SelectorError { message, limit: None });
+    }
+    Ok(matchers)
 }
 
 fn matcher(parsed: &ast::Matcher) -> Result<Matcher, SelectorError> {
@@ -71,8 +77,8 @@ mod tests {
             let error = selector(text).map(drop).expect_err(text);
             assert!(error.message.starts_with(expected), "{text}: {error}");
         };
-        check("{}", "1:1: parse error: vector selector must contain at least one non-empty matcher");
-        check("{a=~\".*\"}", "1:1: parse error: vector selector must contain at least one non-empty matcher");
+        check("{}", "match[] must contain at least one non-empty matcher");
+        check("{a=~\".*\"}", "match[] must contain at least one non-empty matcher");
         check("up[5m]", "1:3: parse error: ");
         check("{a=~\"(\"}", "1:");
     }

@@ -1,7 +1,7 @@
 //! Matchers: conditions on one label, as PromQL writes them between braces.
 
 use super::pattern::Pattern;
-use crate::model::LabelSet;
+use crate::model::{LabelSet, excerpt};
 use std::fmt;
 
 /// How a matcher compares.
@@ -44,7 +44,7 @@ pub struct Matcher {
 pub struct MatcherError {
     /// The label.
     pub name: String,
-    /// The expression, cut after 200 bytes or so.
+    /// The expression, or its beginning.
     pub pattern: String,
     /// What is wrong with it.
     pub reason: String,
@@ -58,7 +58,7 @@ impl Matcher {
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => Pattern::Literals(Box::new([value.into()])),
             MatchOp::Regex | MatchOp::NotRegex => Pattern::new(value).map_err(|e| {
-                let pattern = value.chars().take(200).collect();
+                let pattern = excerpt(value).into_owned();
                 MatcherError { name: name.into(), pattern, reason: e.reason, too_large: e.too_large }
             })?,
         };

@@ -1,6 +1,7 @@
 //! The words that all of Cardinal shares: times, samples, labels, identities, windows, the order of the log and the merge
 //! rule.
 
+mod excerpt;
 mod ids;
 mod labels;
 mod lsn;
@@ -9,6 +10,7 @@ mod sample;
 mod time;
 pub mod varint;
 
+pub use excerpt::excerpt;
 pub use ids::{
     BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, TombstoneId, le_rank,
     shard_of_account, shard_of_fingerprint,

@@ -5,6 +5,7 @@ use super::{Job, extent, group_of};
 use crate::QueryError;
 use crate::eval::Evaluator;
 use crate::eval::budget::Held;
+use crate::eval::float_text::general;
 use crate::eval::rows::{RowBuf, RowLabels, Rows};
 use crate::eval::sort::by_value;
 use crate::eval::stream::{Series, Sink};
@@ -43,10 +44,10 @@ impl<'q> Evaluator<'q> {
             return Ok(None);
         }
         if low <= i64::MIN as f64 {
-            return Err(self.error(span, format!("Scalar value {low} underflows int64")));
+            return Err(self.error(span, format!("Scalar value {} underflows int64", general(low))));
         }
         if high >= i64::MAX as f64 {
-            return Err(self.error(span, format!("Scalar value {high} overflows int64")));
+            return Err(self.error(span, format!("Scalar value {} overflows int64", general(high))));
         }
         Ok(Some(param.iter().map(|&k| k.max(0.0) as usize).collect()))
     }

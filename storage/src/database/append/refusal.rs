@@ -1,6 +1,6 @@
 //! Why something of a request is not stored.
 
-use crate::model::{LabelSet, METRIC_NAME, SectionIter};
+use crate::model::{LabelSet, METRIC_NAME, SectionIter, excerpt};
 
 /// Refusals reported one by one.
 pub(super) const REFUSED_MAX: usize = 20;
@@ -65,28 +65,18 @@ pub struct Refused {
     pub message: String,
 }
 
-/// How much of a series' text goes into a message, which senders keep a thousand bytes of.
-const SERIES_TEXT_MAX: usize = 200;
-
 /// The series of a section in any order, for people.
 pub(super) fn series_text(section: &[u8]) -> String {
     let labels = || SectionIter::new(section).map_while(Result::ok);
     let name = labels().find(|l| l.name == METRIC_NAME).map_or("", |l| l.value);
     let others = labels().filter(|l| l.name != METRIC_NAME);
     let others: Vec<String> = others.map(|l| format!("{}={:?}", l.name, l.value)).collect();
-    shortened(format!("{name}{{{}}}", others.join(", ")))
-}
-
-fn shortened(mut text: String) -> String {
-    if text.len() > SERIES_TEXT_MAX {
-        text.truncate(text.floor_char_boundary(SERIES_TEXT_MAX));
-        text.push('…');
-    }
-    text
+    excerpt(&format!("{name}{{{}}}", others.join(", "))).into_owned()
 }
 
 pub(super) fn refused_new(labels: &LabelSet, too_long: bool) -> Refused {
-    let labels = shortened(labels.to_string());
+    let labels = labels.to_string();
+    let labels = excerpt(&labels);
     match too_long {
         true => Refused { class: RefusalClass::LabelLimit, message: format!("{labels}: too many labels") },
         false => Refused {
