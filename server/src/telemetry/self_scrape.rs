@@ -1,11 +1,12 @@
 //! Cardinal's own metrics as samples: reads back the text that [`super::Telemetry::encode`] wrote, and sends it the way that every sender's
 //! samples go.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cardinal_proto::remote_write::{Label, Sample, TimeSeries, WriteRequest};
+use cardinal_proto::remote_write::{Label, MetricMetadata, MetricType, Sample, TimeSeries, WriteRequest};
 use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME, TimestampMs};
 use prost::Message;
 use tokio::time::{MissedTickBehavior, interval};
@@ -29,7 +30,7 @@ async fn store(state: &AppState, instance: &str) -> Result<(), String> {
     let Some(core) = state.core().cloned() else { return Ok(()) };
     let text = format!("up 1\n{}", state.exposition());
     let samples = read_exposition(&text, &[("instance", instance), ("job", "cardinal")]);
-    let body = write_request(&samples, state.clock.now())?;
+    let body = write_request(&samples, read_metadata(&text), state.clock.now())?;
     let permit = core.writer.admit(body.len()).map_err(|e| e.to_string())?;
     let written = tokio::task::spawn_blocking(move || core.writer.write(&body, permit));
     let response = written.await.map_err(|e| e.to_string())?;
@@ -37,14 +38,17 @@ async fn store(state: &AppState, instance: &str) -> Result<(), String> {
 }
 
 /// The body of a write request with these samples.
-fn write_request(samples: &[ScrapedSample], now: TimestampMs) -> Result<Vec<u8>, String> {
+fn write_request(
+    samples: &[ScrapedSample],
+    metadata: Vec<MetricMetadata>,
+    now: TimestampMs,
+) -> Result<Vec<u8>, String> {
     let series = |sample: &ScrapedSample| TimeSeries {
         labels: sample.labels.iter().map(|l| Label { name: l.name.into(), value: l.value.into() }).collect(),
         samples: vec![Sample { value: sample.v, timestamp: now.0 }],
         ..TimeSeries::default()
     };
-    let request =
-        WriteRequest { timeseries: samples.iter().map(series).collect(), ..WriteRequest::default() };
+    let request = WriteRequest { timeseries: samples.iter().map(series).collect(), metadata };
     snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).map_err(|e| e.to_string())
 }
 
@@ -61,6 +65,44 @@ pub struct ScrapedSample {
 /// timestamps, no exemplars; a line that is anything else is left out.
 pub fn read_exposition(text: &str, extra: &[(&str, &str)]) -> Vec<ScrapedSample> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| read_line(line, extra)).collect()
+}
+
+/// Reads types and help of our own OpenMetrics text. A counter goes by the name of its series, as it does from the older text format:
+/// that is where people look for it.
+pub fn read_metadata(text: &str) -> Vec<MetricMetadata> {
+    let mut families = BTreeMap::<&str, MetricMetadata>::new();
+    for (name, text, put) in text.lines().filter_map(read_statement) {
+        put(families.entry(name).or_default(), text);
+    }
+    let named = families.into_iter().map(|(name, mut family)| {
+        let total = if family.r#type() == MetricType::Counter { "_total" } else { "" };
+        family.metric_family_name = format!("{name}{total}");
+        family
+    });
+    named.collect()
+}
+
+/// What a line says of a family: its name, a text, and where that goes.
+type Statement<'a> = (&'a str, &'a str, fn(&mut MetricMetadata, &str));
+
+fn read_statement(line: &str) -> Option<Statement<'_>> {
+    let (keyword, rest) = line.strip_prefix("# ")?.split_once(' ')?;
+    let (name, text) = rest.split_once(' ')?;
+    match keyword {
+        "HELP" => Some((name, text, |family, text| family.help = text.to_owned())),
+        "TYPE" => Some((name, text, |family, text| family.set_type(type_named(text)))),
+        _ => None,
+    }
+}
+
+fn type_named(name: &str) -> MetricType {
+    match name {
+        "counter" => MetricType::Counter,
+        "gauge" => MetricType::Gauge,
+        "histogram" => MetricType::Histogram,
+        "info" => MetricType::Info,
+        _ => MetricType::Unknown,
+    }
 }
 
 fn read_line(line: &str, extra: &[(&str, &str)]) -> Option<ScrapedSample> {
@@ -139,5 +181,20 @@ mod tests {
         let samples = read_exposition(&text, &[("job", "cardinal")]);
         assert_eq!(samples.len(), text.lines().filter(|line| !line.starts_with('#')).count());
         assert!(samples.iter().all(|s| s.labels.get("job") == Some("cardinal")));
+    }
+
+    #[test]
+    fn families_have_types_and_help() {
+        let telemetry = Telemetry::new();
+        telemetry.request("/", 200, Duration::from_millis(3));
+        let families = read_metadata(&telemetry.encode(Readings::default()));
+        let check = |name: &str, kind, help: &str| {
+            let family = families.iter().find(|f| f.metric_family_name == name).expect(name);
+            assert_eq!((family.r#type(), family.help.as_str()), (kind, help));
+        };
+        check("cardinal_http_requests_total", MetricType::Counter, "HTTP requests by route and status.");
+        let help = "Time from request to answer.";
+        check("cardinal_http_request_duration_seconds", MetricType::Histogram, help);
+        assert!(families.iter().all(|f| f.r#type() != MetricType::Unknown && !f.help.is_empty()));
     }
 }
