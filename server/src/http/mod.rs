@@ -7,6 +7,7 @@
 //! Handlers read parameters ([`params`]), wait for a turn ([`gate`]) and work on threads that may block ([`work`]); what they answer is
 //! written by [`render`], what they refuse by [`error`].
 
+mod absent;
 mod admin;
 mod cors;
 pub mod error;
@@ -57,6 +58,9 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/label/{name}/values", read(labels::values))
         .route("/api/v1/series", read(labels::series))
         .route("/api/v1/metadata", read(metadata::metadata))
+        .route("/api/v1/query_exemplars", read(absent::exemplars))
+        .route("/api/v1/rules", get(absent::rules))
+        .route("/api/v1/alerts", get(absent::alerts))
         .route("/api/v1/status/tsdb", read(status::tsdb))
         .route("/api/v1/status/buildinfo", read(status::buildinfo))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))

@@ -533,3 +533,13 @@ async fn own_metrics_come_in_the_format_that_is_asked_for() {
     assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
     assert!(text.contains("# TYPE cardinal_wal_syncs_total counter\n") && !text.contains("# EOF"), "{text}");
 }
+
+#[tokio::test]
+async fn what_there_is_none_of_is_empty() {
+    let server = Server::open(&[]);
+    assert_eq!(server.data("/api/v1/rules?type=alert").await, json!({"groups": []}));
+    assert_eq!(server.data("/api/v1/alerts").await, json!({"alerts": []}));
+    assert_eq!(server.data("/api/v1/query_exemplars?query=up&start=1&end=2").await, json!([]));
+    let (status, _) = server.get("/api/v1/query_exemplars?query=up(").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
