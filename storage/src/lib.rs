@@ -12,6 +12,8 @@ pub mod block;
 pub mod codec;
 pub mod compact;
 pub mod database;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod head;
 pub mod index;
 pub mod io;

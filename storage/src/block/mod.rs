@@ -39,7 +39,7 @@ pub use series::SeriesReader;
 pub use spec::{BlockMeta, BlockSpec, Tier};
 pub use writer::BlockWriter;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) use paged::make_checksums_fit;
 #[cfg(test)]
 use writer::unpaced;

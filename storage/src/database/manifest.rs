@@ -600,6 +600,17 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
     Ok((state, offset as u64, bytes.len() as u64))
 }
 
+/// For fuzzing: bytes as edits, and as the payload of one.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = decode(bytes);
+    valid_edit_follows(bytes, 1);
+    if let Ok(edit) = serde_json::from_slice::<Edit>(bytes) {
+        let _ = fold(&mut None, &edit, 1);
+        let _ = decode(&encode(&edit, 1));
+    }
+}
+
 fn fold(state: &mut Option<State>, edit: &Edit, sequence: u64) -> Result<(), Bad> {
     let bad = |expected: String, found: String| Err(Bad { expected, found });
     match (state.as_mut(), &edit.init) {

@@ -32,6 +32,8 @@ pub use faults::FAULTS_FILE;
 pub use folders::{block_dir, wal_dir};
 pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect, inspect_view};
 pub use manifest::ManifestError;
+#[cfg(feature = "fuzz")]
+pub(crate) use manifest::fuzz as fuzz_manifest;
 pub use open::OpenError;
 pub use options::DatabaseOptions;
 pub use stats::{Cardinality, CompactionResult, CompactionStats, HeadStats, Stats, Top};

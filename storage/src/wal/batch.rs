@@ -142,6 +142,19 @@ pub(super) fn next_built(bytes: &[u8]) -> Option<(usize, Lsn)> {
     Some((HEADER_LEN + u32_at(header, LENGTH_AT) as usize, Lsn(u64_at(header, LSN_AT))))
 }
 
+/// A batch with any payload.
+#[cfg(feature = "fuzz")]
+pub(super) fn wrap(payload: &[u8], lsn: Lsn) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER_LEN];
+    bytes[..VERSION_AT].copy_from_slice(&MAGIC);
+    bytes[VERSION_AT] = VERSION;
+    bytes[LENGTH_AT..CRC_AT].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes[LSN_AT..SYNCED_AT].copy_from_slice(&lsn.0.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    seal(&mut bytes, lsn.previous());
+    bytes
+}
+
 /// Completes a batch: what was durable before it, and the checksum.
 pub(super) fn seal(batch: &mut [u8], synced: Lsn) {
     batch[SYNCED_AT..HEADER_LEN].copy_from_slice(&synced.0.to_le_bytes());

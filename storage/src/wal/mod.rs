@@ -28,6 +28,24 @@ pub use buffer::Reservation;
 pub use replay::{Corruption, ReplayReport, TornTail, inspect, replay};
 pub use ticket::Ticket;
 
+/// For fuzzing: bytes as a segment, and as the payload of a batch in one.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let scan = |bytes: &[u8]| scan::scan(bytes).map(|s| plan::plan(&[s]));
+    let _ = scan(bytes);
+    let mut segment = segment::Header { number: 1, first: Lsn(1) }.encode().to_vec();
+    let at = segment.len();
+    segment.extend(batch::wrap(bytes, Lsn(1)));
+    let _ = scan(&segment);
+    if let batch::Found::Batch(b) = batch::parse(&segment[at..]) {
+        for record in b.records().flatten() {
+            if let Record::Samples(samples) = record {
+                samples.iter().for_each(drop);
+            }
+        }
+    }
+}
+
 /// The number of the oldest segment in `dir`.
 pub(crate) fn first_segment(fs: &dyn Fs, dir: &Path) -> Option<u64> {
     segment::list(fs, dir).ok()?.first().copied()

@@ -351,6 +351,23 @@ impl<'a> SliceReader<'a> {
     }
 }
 
+/// For fuzzing: bytes as a file, and as the payload of frames.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    frames(bytes, 16).for_each(drop);
+    let _ = read_symbols(bytes);
+    let _ = read_metadata(bytes);
+    let mut table =
+        crate::head::series::SeriesTable::new(crate::model::ShardId(0), crate::model::DurationMs(7_200_000));
+    if let Some(mut slice) = SliceReader::new(bytes) {
+        while let Ok(Some((state, _))) = slice.next() {
+            if state.slot < 4096 && table.record(crate::model::SeriesSlot(state.slot)).is_none() {
+                let _ = table.restore(&state);
+            }
+        }
+    }
+}
+
 pub(super) fn put_metadata(out: &mut Vec<u8>, item: &MetricMetadata) {
     varint::put_bytes(out, item.family.as_bytes());
     out.push(item.kind.number());

@@ -4,6 +4,8 @@ mod layout;
 mod read;
 mod write;
 
+#[cfg(feature = "fuzz")]
+pub(crate) use layout::fuzz;
 pub(crate) use read::{Loaded, Named, count, load, origin};
 pub(crate) use write::{Written, write};
 
