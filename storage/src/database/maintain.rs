@@ -9,6 +9,7 @@ use super::open::open_block;
 use super::replay::Replayed;
 use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::{RetireQueue, Retired};
+use super::write_out::{WRITE_OUT_EVERY, WriteOut};
 use super::{CutError, Database, DatabaseOptions};
 use crate::compact::cut::{self, Cutter, Written};
 use crate::head::cuts::CutPositions;
@@ -40,10 +41,6 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const COMPACT_EVERY: Duration = Duration::from_secs(5);
 /// How many periods a thread rests after a panic.
 const PANIC_PAUSE: u32 = 60;
-/// How often the head-chunk log's full pages are written.
-const WRITE_OUT_EVERY: Duration = Duration::from_millis(100);
-/// Failures in a row for each line about them: one line a minute.
-const FAILURES_PER_LINE: u32 = 600;
 
 /// The state of whoever maintains.
 #[derive(Debug)]
@@ -148,19 +145,8 @@ impl Database {
             }
             database.compact_due();
         })?;
-        let mut failures = 0_u32;
-        self.start_thread("head-log", WRITE_OUT_EVERY, move |database| {
-            let Err(error) = database.head.log.write_out() else {
-                failures = 0;
-                return;
-            };
-            database.counters.head_log_failures.fetch_add(1, Ordering::Relaxed);
-            // A full disk stays full for a while: ten lines a second would fill what holds the log as well.
-            if failures.is_multiple_of(FAILURES_PER_LINE) {
-                tracing::error!(%error, "the head-chunk log could not be written; its pages stay in memory and are written again");
-            }
-            failures = failures.wrapping_add(1);
-        })
+        let mut write_out = WriteOut::new();
+        self.start_thread("head-log", WRITE_OUT_EVERY, move |database| write_out.run(database))
     }
 
     /// Runs `work` every `period` until the database is closed or gone. A panic is told and counted, and ends but this run: a

@@ -25,6 +25,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod write_out;
 
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
 pub use deletions::{DeleteError, Deletion, UndeleteError};

@@ -1,7 +1,9 @@
 //! Commits on a full disk, in the room of the reserve.
 
 use super::*;
+use crate::database::write_out::WriteOut;
 use crate::io::FaultKind;
+use std::time::Duration;
 
 /// A database with some series in its head, and what it holds.
 fn filled(fs: &SimFs) -> (Arc<Database>, Model) {
@@ -152,4 +154,35 @@ fn a_log_without_a_spare_segment_is_let_go_of_early() {
     let model = contents(&db);
     drop(db);
     assert_eq!(contents(&open(&fs.crash(0))), model);
+}
+
+#[test]
+fn the_head_chunk_log_is_written_again_less_and_less_often() {
+    let fs = SimFs::new(7);
+    let clock = Arc::new(ManualClock::new(TimestampMs(0)));
+    let db = Database::open(DatabaseOptions { clock: clock.clone(), ..options(&fs) }).unwrap();
+    let l = labels("m", "a", 0);
+    // More than a page.
+    let points: Vec<(i64, f64)> =
+        (0..50_000_i64).map(|i| (HOUR + i * 100, (i as f64 * 0.618_033_988_749).sin())).collect();
+    append(&db, &[(&l, &points)]).unwrap().ticket.wait().unwrap();
+    let model = contents(&db);
+    fs.set_capacity(Some(fs.used()));
+    let mut write_out = WriteOut::new();
+    let ops = fs.ops();
+    let mut looks = |n| {
+        for _ in 0..n {
+            write_out.run(&db);
+            clock.advance(Duration::from_millis(100));
+        }
+        db.stats().head_log_failures
+    };
+    assert_eq!(looks(1), 1);
+    assert!(fs.ops() > ops, "it was tried");
+    assert_eq!(looks(100), 7, "after 0.1, 0.2, 0.4 s and so on");
+    assert_eq!(looks(600), 13, "then every ten seconds");
+    fs.set_capacity(None);
+    assert_eq!(looks(100), 13);
+    assert_eq!(contents(&db), model);
+    assert_eq!(fs.read_dir(std::path::Path::new("/data/head")).unwrap().len(), 1);
 }
