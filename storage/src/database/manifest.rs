@@ -22,6 +22,10 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 16;
 const EDIT_HEADER_BYTES: usize = 16;
 const EDIT_BYTES_MAX: usize = 16 << 20;
+/// Of a state that is written anew, each edit has so many blocks and tombstones at most: some 3 and 4 MiB.
+const BLOCKS_PER_EDIT: usize = 8192;
+const TOMBSTONES_PER_EDIT: usize = 512;
+const _: () = assert!(BLOCKS_PER_EDIT * 512 + TOMBSTONES_PER_EDIT * TOMBSTONE_BYTES_MAX < EDIT_BYTES_MAX);
 /// A longer manifest is written anew at start.
 const REWRITE_BYTES: u64 = 1 << 20;
 /// The file.
@@ -172,6 +176,14 @@ pub enum ManifestError {
         /// The folder that is there.
         found: &'static str,
     },
+    /// An edit that no reader would take.
+    #[error("{path}: an edit of {bytes} bytes is too long: {EDIT_BYTES_MAX} at most; it was not written")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
     /// The manifest could not be written, not even anew.
     #[error("{path}: {source}; nothing can be committed until the disk is well")]
     Unwritable {
@@ -249,16 +261,30 @@ impl State {
         self.tombstones.extend(edit.add_tombstones.iter().map(|t| (TombstoneId(t.id), t.clone())));
     }
 
-    /// The edits that make this state from nothing: `init`, and one with the rest.
-    fn as_edits(&self) -> [Edit; 2] {
-        let init = Edit { init: Some(self.init.clone()), ..Edit::default() };
-        let rest = Edit {
-            add_blocks: self.blocks.values().cloned().collect(),
-            checkpoint: self.checkpoint.clone(),
-            add_tombstones: self.tombstones.values().cloned().collect(),
-            ..Edit::default()
-        };
-        [init, rest]
+    /// The edits that make this state from nothing: `init`, and one with the rest, or more where one would be too long.
+    fn as_edits(&self) -> Vec<Edit> {
+        let mut edits = vec![
+            Edit { init: Some(self.init.clone()), ..Edit::default() },
+            Edit { checkpoint: self.checkpoint.clone(), ..Edit::default() },
+        ];
+        edits.resize(self.edits_anew(), Edit::default());
+        let (mut blocks, mut tombstones) = (self.blocks.values().cloned(), self.tombstones.values().cloned());
+        for edit in edits.iter_mut().skip(1) {
+            edit.add_blocks = blocks.by_ref().take(BLOCKS_PER_EDIT).collect();
+            edit.add_tombstones = tombstones.by_ref().take(TOMBSTONES_PER_EDIT).collect();
+        }
+        edits
+    }
+
+    /// How many edits that takes.
+    fn edits_anew(&self) -> usize {
+        let blocks = self.blocks.len().div_ceil(BLOCKS_PER_EDIT);
+        1 + blocks.max(self.tombstones.len().div_ceil(TOMBSTONES_PER_EDIT)).max(1)
+    }
+
+    /// The number of the edit that follows a file written anew: that of the state, or later where the file has more edits.
+    fn sequence_after_rewrite(&self) -> u64 {
+        self.next_sequence.max(self.edits_anew() as u64 + 1)
     }
 
     /// The tombstones, compiled; those that `known` has are taken from there.
@@ -441,8 +467,13 @@ impl Manifest {
         let mut next = self.state.clone();
         next.apply(edit);
         next.next_sequence += 1;
+        let bytes = encode(edit, self.state.next_sequence);
+        if bytes.len() > EDIT_HEADER_BYTES + EDIT_BYTES_MAX {
+            let bytes = bytes.len() - EDIT_HEADER_BYTES;
+            return Err(ManifestError::TooLong { path: self.dir.join(NAME), bytes });
+        }
         if !self.unsettled {
-            match self.append(&encode(edit, self.state.next_sequence)) {
+            match self.append(&bytes) {
                 Ok(()) => {
                     self.state = next;
                     return Ok(());
@@ -467,7 +498,7 @@ impl Manifest {
     }
 
     fn rewrite(&mut self, state: State) -> io::Result<()> {
-        let next_sequence = state.next_sequence.max(3);
+        let next_sequence = state.sequence_after_rewrite();
         let (file, len) = write_anew(&*self.fs, &self.dir, &state)?;
         (self.file, self.len, self.unsettled) = (file, len, false);
         self.state = State { next_sequence, ..state };
@@ -529,10 +560,11 @@ pub(crate) fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(
         fs.remove_file(&new)?;
     }
     let mut bytes = header();
-    let [init, rest] = state.as_edits();
-    let last = state.next_sequence.saturating_sub(1).max(2);
-    bytes.extend(encode(&init, last - 1));
-    bytes.extend(encode(&rest, last));
+    let edits = state.as_edits();
+    let first = state.sequence_after_rewrite() - edits.len() as u64;
+    for (sequence, edit) in (first..).zip(&edits) {
+        bytes.extend(encode(edit, sequence));
+    }
     let file = fs.open(&new, OpenMode::CreateNew)?;
     file.write_all_at(&bytes, 0)?;
     file.sync_data()?;

@@ -326,3 +326,29 @@ fn an_edit_that_was_not_committed_is_cut_and_kept_aside() {
     assert!(fs.exists(&kept).unwrap());
     assert!(!open(&fs).unwrap().was_cut());
 }
+
+#[test]
+fn an_edit_that_no_reader_takes_is_not_written() {
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    let length = fs.open(&Path::new(DIR).join(NAME), OpenMode::Read).unwrap().len().unwrap();
+    let too_many = Edit { add_blocks: (0..150_000).map(block).collect(), ..Edit::default() };
+    let refused = manifest.commit(&too_many).unwrap_err().to_string();
+    assert!(refused.contains("is too long: 16777216 at most"), "{refused}");
+    assert_eq!(fs.open(&Path::new(DIR).join(NAME), OpenMode::Read).unwrap().len().unwrap(), length);
+    add(&mut manifest).unwrap();
+    drop(manifest);
+    assert_eq!(ids(&fs).len(), 1);
+}
+
+#[test]
+fn a_state_too_long_for_one_edit_is_written_anew_as_many() {
+    let fs = disk(1);
+    let state = State::new(init());
+    let blocks = (0..20_000).map(|id| (BlockId(id), block(id))).collect();
+    let state = State { blocks, next_sequence: 2, ..state };
+    write_anew(&fs, Path::new(DIR), &state).unwrap();
+    let (found, valid, len) = read(&fs, &Path::new(DIR).join(NAME)).unwrap();
+    assert_eq!((valid, found.next_sequence), (len, 5), "three edits behind the first");
+    assert_eq!(found.blocks, state.blocks);
+}
