@@ -3,11 +3,12 @@
 //! Every suggested expression was parsed before it is shown. Suggestions are guesses from the text around the fault:
 //! each guess is one candidate, and the first one that is an expression wins.
 
-use super::ast::{Expr, Span};
+use super::ast::Expr;
 use super::error::ParseError;
 use super::fault::{Cause, Fault};
 use super::functions::FUNCTIONS;
 use super::literal::quoted;
+use super::span::Span;
 use super::{Features, ParseLimits, parse_text};
 
 /// Longer queries get no suggestion: it would only repeat them.

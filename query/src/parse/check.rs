@@ -2,12 +2,11 @@
 //!
 //! Mistakes are looked for in the reference's order, so that the first one is the same.
 
-use super::ast::{
-    Aggregate, Binary, Call, Cardinality, Expr, Span, Subquery, Unary, ValueType, VectorSelector,
-};
+use super::ast::{Aggregate, Binary, Call, Cardinality, Expr, Subquery, Unary, VectorSelector};
 use super::fault::{Cause, Fault};
 use super::functions::FunctionId;
 use super::selector::METRIC_NAME;
+use super::span::{Span, ValueType};
 
 /// The first mistake in `expr`, if any. Recursion is bounded by the parser's depth limit.
 pub(super) fn check(expr: &Expr) -> Result<(), Fault> {

@@ -1,8 +1,8 @@
 //! The parser's hold on the token stream: one token of lookahead, the first mistake, and the depth of nesting.
 
-use super::ast::Span;
 use super::fault::{Cause, Fault};
 use super::lexer::{Keyword, Lexeme, Lexer, Token};
+use super::span::Span;
 use super::{Features, ParseLimits};
 use crate::error::QueryLimit;
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use cardinal_storage::model::DurationMs;
 
-use super::ast::Span;
 use super::error::ParseError;
+use super::span::Span;
 
 /// The longest length of time: what fits into nanoseconds in 64 bits, some 292 years.
 const SECONDS_MAX: f64 = i64::MAX as f64 / 1e9;

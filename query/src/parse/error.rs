@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::ast::Span;
 use super::fault::{Cause, Fault};
+use super::span::Span;
 use crate::error::{Position, QueryLimit};
 
 /// A mistake in the text of a query: the first one found, in the order in which the reference reports them.

@@ -1,6 +1,6 @@
 //! A mistake as the lexer, parser or type check met it, before the advice is put into words.
 
-use super::ast::Span;
+use super::span::Span;
 use crate::error::QueryLimit;
 
 /// A mistake: where, what, and what is known about its cause.

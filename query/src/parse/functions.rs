@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ast::ValueType;
+use super::span::ValueType;
 
 /// A function: what it takes and what it returns.
 #[derive(PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! Lengths of time: windows, steps and offsets, written as durations, numbers or expressions of both.
 
 use super::ParseError;
-use super::ast::{BinaryOp, Span};
+use super::ast::BinaryOp;
 use super::cursor::{Cursor, Parsed};
 use super::duration::{DurationExpr, DurationFunction, DurationOp, Length, fixed_ms, out_of_range};
 use super::fault::{Cause, Fault};
 use super::lexer::{Keyword, Token};
+use super::span::Span;
 
 /// What waits for the operand to its right.
 enum Pending {

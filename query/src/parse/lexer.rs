@@ -4,8 +4,9 @@
 //! the words of duration expressions are known. The lexer keeps track of the brackets itself, so that it can say what
 //! was left open at the end of the text.
 
-use super::ast::{AggregateOp, BinaryOp, Span};
+use super::ast::{AggregateOp, BinaryOp};
 use super::fault::{Cause, Fault};
+use super::span::Span;
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,13 +20,15 @@ mod literal;
 mod modifiers;
 mod parser;
 mod selector;
+mod span;
 #[cfg(test)]
 mod tests;
 
-pub use ast::{Expr, Span, ValueType};
+pub use ast::Expr;
 pub use duration::{DurationExpr, DurationFunction, DurationOp, Length, LengthUse, QueryTimes};
 pub use error::ParseError;
 pub use functions::{Function, FunctionId};
+pub use span::{Span, ValueType};
 
 use crate::error::QueryLimit;
 use ast::Matcher;

@@ -1,10 +1,11 @@
 //! What stands behind an operand: windows, subqueries, `offset`, `@`, `anchored` and `smoothed`.
 
-use super::ast::{At, BinaryOp, Edges, Expr, MatrixSelector, Span, Subquery, VectorSelector};
+use super::ast::{At, BinaryOp, Edges, Expr, MatrixSelector, Subquery, VectorSelector};
 use super::cursor::{Cursor, Parsed};
 use super::duration::Length;
 use super::fault::{Cause, Fault};
 use super::lexer::{Keyword, Token};
+use super::span::Span;
 use cardinal_storage::model::{DurationMs, TimestampMs};
 
 impl Cursor<'_> {

@@ -4,14 +4,15 @@
 //! linear time and constant stack.
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, NumberLiteral, Paren, Sign, Span,
-    StringLiteral, Unary, ValueType, VectorMatching,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, NumberLiteral, Paren, Sign,
+    StringLiteral, Unary, VectorMatching,
 };
 use super::cursor::{Cursor, Parsed, Stop};
 use super::fault::{Cause, Fault};
 use super::functions::Function;
 use super::lexer::{Keyword, Token};
 use super::literal::{self, BadDuration};
+use super::span::{Span, ValueType};
 
 /// What waits for the operand to its right.
 enum Pending {

@@ -1,10 +1,11 @@
 //! Selectors of series: a metric name, conditions in braces, or both.
 
 use super::ast::BinaryOp;
-use super::ast::{Expr, MatchOp, Matcher, Span, VectorSelector};
+use super::ast::{Expr, MatchOp, Matcher, VectorSelector};
 use super::cursor::{Cursor, Parsed};
 use super::fault::{Cause, Fault};
 use super::lexer::Token;
+use super::span::Span;
 use cardinal_storage::model::excerpt;
 use regex_automata::util::syntax;
 
