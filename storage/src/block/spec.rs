@@ -74,8 +74,7 @@ pub struct BlockSpec {
     pub account_label: String,
     /// The number of shards of the directory.
     pub shards: ShardCount,
-    /// Where in the log's order its samples lie; tombstones hide what is older than they are. `None` where they came by no
-    /// log.
+    /// What the log had given when the samples left it: no LSN up to the last is given again. `None` where they came by no log.
     pub lsns: Option<LsnRange>,
 }
 
@@ -102,7 +101,7 @@ pub struct BlockMeta {
     pub account_label: String,
     /// The number of shards of the directory.
     pub shards: u16,
-    /// Where in the log's order its samples lie.
+    /// What the log had given when the samples left it.
     pub lsns: Option<LsnRange>,
     /// The length of the file `index`.
     pub index_bytes: u64,
