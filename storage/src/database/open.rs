@@ -278,7 +278,7 @@ pub(super) fn load_head(
             (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns, damage: Vec::new() }, 0)
         }
     };
-    let mut replayed = replay::replay(fs, &wal_dir(dir), first_segment, &loaded, mending)?;
+    let mut replayed = replay::replay(fs, dir, first_segment, &loaded, mending)?;
     replayed.head_damage = loaded.damage.iter().map(ToString::to_string).collect();
     Ok((loaded.head, loaded.cuts, replayed))
 }

@@ -3,6 +3,7 @@
 //! One thread reads the log and deals each batch to the worker that has its shard; workers apply what is newer than
 //! their slices. The order within a shard is that of the log, which is all that matters.
 
+use super::folders::{QUARANTINE_DIR, wal_dir};
 use crate::head::Head;
 use crate::head::checkpoint::Loaded;
 use crate::head::shard::Shard;
@@ -67,7 +68,7 @@ pub(super) enum Mending {
     Leave,
 }
 
-/// Replays the log from `first_segment` on.
+/// Replays the log of the data directory `dir` from `first_segment` on.
 pub(super) fn replay(
     fs: &Arc<dyn Fs>,
     dir: &Path,
@@ -75,6 +76,7 @@ pub(super) fn replay(
     loaded: &Loaded,
     mending: Mending,
 ) -> Result<Replayed, WalError> {
+    let wal_dir = &wal_dir(dir);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(loaded.head.shards.len());
     let mut replayed = Replayed { checkpoint_lsn: loaded.newest_lsn, ..Replayed::default() };
     let report = std::thread::scope(|scope| {
@@ -89,20 +91,20 @@ pub(super) fn replay(
                 applied
             }));
         }
-        let read = match mending {
-            Mending::Mend => wal::replay::<WalError>,
-            Mending::Leave => wal::inspect::<WalError>,
-        };
         let mut next = loaded.oldest_lsn().next();
         let mut gap_max = if loaded.damage.is_empty() { GAP_MAX } else { GAP_AFTER_LOSS_MAX };
-        let report = read(&**fs, dir, first_segment, &mut |lsn, batch| {
+        let on_batch = &mut |lsn: Lsn, batch: BatchReader<'_>| -> Result<(), WalError> {
             if lsn > next {
                 gap_max = GAP_AFTER_LOSS_MAX;
             }
             next = next.max(lsn.next());
             deal(loaded, lsn, gap_max, batch, &senders);
             Ok(())
-        });
+        };
+        let report = match mending {
+            Mending::Mend => wal::replay(&**fs, wal_dir, &dir.join(QUARANTINE_DIR), first_segment, on_batch),
+            Mending::Leave => wal::inspect(&**fs, wal_dir, first_segment, on_batch),
+        };
         drop(senders);
         for thread in threads {
             let applied = thread.join().expect("replaying does not panic");
@@ -115,10 +117,10 @@ pub(super) fn replay(
     replayed.newest_lsn = report.last.unwrap_or_default().max(loaded.newest_lsn);
     replayed.batches = report.batches;
     replayed.torn_tails = report.torn.len() as u64;
-    let missing = missing(&report, loaded, dir);
+    let missing = missing(&report, loaded, wal_dir);
     replayed.corruptions = (report.corruptions.len() + report.bare.len() + missing.len()) as u64
         + u64::from(lacks_its_beginning(&report, first_segment));
-    tell(&report, &missing, dir, first_segment);
+    tell(&report, &missing, wal_dir, first_segment);
     if replayed.orphans > 0 {
         tracing::warn!(
             samples = replayed.orphans,

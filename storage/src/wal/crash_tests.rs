@@ -4,7 +4,7 @@
 //! LSNs ascend without gaps; a series is registered before it is sampled; and nothing is reported as corrupt, since no bit
 //! has rotted.
 
-use super::tests::{DIR, options};
+use super::tests::{DIR, QUARANTINE, options};
 use super::*;
 use crate::io::{FaultKind, SimFs};
 use crate::model::{SeriesSlot, ShardId, TimestampMs};
@@ -33,32 +33,38 @@ struct Checkpoint {
 fn read(fs: &SimFs, checkpoint: &Checkpoint) -> Result<Contents, WalError> {
     let mut registered = checkpoint.requests.clone();
     let mut contents = Contents::default();
-    contents.report = replay::<WalError>(fs, Path::new(DIR), checkpoint.segment, &mut |lsn, batch| {
-        let mut request = None;
-        for record in batch {
-            match record.unwrap() {
-                Record::Registration { slot, .. } => {
-                    registered.insert(slot.0);
-                    request = Some(slot.0);
-                }
-                Record::Samples(samples) => {
-                    for s in samples.iter() {
-                        assert!(
-                            registered.contains(&s.slot.0),
-                            "{lsn}: {} sampled before it is registered",
-                            s.slot.0
-                        );
+    contents.report = replay::<WalError>(
+        fs,
+        Path::new(DIR),
+        Path::new(QUARANTINE),
+        checkpoint.segment,
+        &mut |lsn, batch| {
+            let mut request = None;
+            for record in batch {
+                match record.unwrap() {
+                    Record::Registration { slot, .. } => {
+                        registered.insert(slot.0);
+                        request = Some(slot.0);
                     }
+                    Record::Samples(samples) => {
+                        for s in samples.iter() {
+                            assert!(
+                                registered.contains(&s.slot.0),
+                                "{lsn}: {} sampled before it is registered",
+                                s.slot.0
+                            );
+                        }
+                    }
+                    other => panic!("{other:?}"),
                 }
-                other => panic!("{other:?}"),
             }
-        }
-        if let Some((&last, _)) = contents.requests.last_key_value() {
-            assert_eq!(lsn, last.next(), "no gaps");
-        }
-        contents.requests.insert(lsn, request.unwrap());
-        Ok(())
-    })?;
+            if let Some((&last, _)) = contents.requests.last_key_value() {
+                assert_eq!(lsn, last.next(), "no gaps");
+            }
+            contents.requests.insert(lsn, request.unwrap());
+            Ok(())
+        },
+    )?;
     Ok(contents)
 }
 

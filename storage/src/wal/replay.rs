@@ -82,19 +82,20 @@ pub struct Corruption {
 }
 
 /// Reads all batches of the segments from `from_segment` on, in order of LSN and each once, then mends: torn tails are cut
-/// off and kept as `.torn`, corrupt bytes are copied to `quarantine/` beside `dir`. Report and mending follow the rules of
+/// off and kept as `.torn`, corrupt bytes are copied to `quarantine`. Report and mending follow the rules of
 /// `docs/format/wal.md`; LSNs below the first batch found are the caller's to miss.
 ///
 /// Nothing may have the log open. An error of `on_batch` ends it at once, and nothing is mended then.
 pub fn replay<E: From<WalError>>(
     fs: &dyn Fs,
     dir: &Path,
+    quarantine: &Path,
     from_segment: u64,
     on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
 ) -> Result<ReplayReport, E> {
     let mut log = Log::read(fs, dir, from_segment)?;
     log.deliver(on_batch)?;
-    log.mend().map_err(WalError::from)?;
+    log.mend(quarantine).map_err(WalError::from)?;
     Ok(log.report)
 }
 
@@ -221,11 +222,10 @@ impl<'a> Log<'a> {
         Ok(())
     }
 
-    fn mend(&mut self) -> io::Result<()> {
+    fn mend(&mut self, quarantine: &Path) -> io::Result<()> {
         for corruption in &mut self.report.corruptions {
-            let dir = self.dir.parent().unwrap_or(self.dir).join("quarantine");
             let span = Span { from: corruption.offset, to: corruption.offset + corruption.bytes };
-            corruption.kept = keep(self.fs, &corruption.file, span, &dir, "damaged");
+            corruption.kept = keep(self.fs, &corruption.file, span, quarantine, "damaged");
         }
         for torn in &mut self.report.torn {
             let span = Span { from: torn.offset, to: torn.offset + torn.bytes };

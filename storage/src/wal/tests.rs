@@ -26,6 +26,7 @@ pub(super) fn append(wal: &Wal, value: u64, padding: usize) -> Lsn {
 }
 
 pub(super) const DIR: &str = "db/wal";
+pub(super) const QUARANTINE: &str = "db/quarantine";
 
 /// Small segments, so that tests meet many.
 pub(super) fn options() -> WalOptions {
@@ -46,7 +47,7 @@ fn disk() -> SimFs {
 /// All batches by LSN, in the order of delivery checked.
 pub(super) fn read(fs: &dyn Fs, dir: &Path) -> Result<(BTreeMap<u64, u64>, ReplayReport), WalError> {
     let mut found = BTreeMap::new();
-    let report = replay::<WalError>(fs, dir, 0, &mut |lsn, batch| {
+    let report = replay::<WalError>(fs, dir, Path::new(QUARANTINE), 0, &mut |lsn, batch| {
         assert!(found.last_key_value().is_none_or(|(&last, _)| last < lsn.0), "order of LSNs");
         found.insert(lsn.0, number(batch));
         Ok(())
@@ -116,7 +117,7 @@ fn it_works_on_a_real_disk() {
     wal.flush().unwrap();
     drop(wal);
     let mut count = 0;
-    let report = replay::<WalError>(&RealFs, &dir, 0, &mut |lsn, mut batch| {
+    let report = replay::<WalError>(&RealFs, &dir, &dir, 0, &mut |lsn, mut batch| {
         count += 1;
         assert_eq!(lsn, Lsn(count));
         assert!(matches!(batch.next(), Some(Ok(Record::Metadata { family: "up", .. }))));
@@ -443,7 +444,7 @@ fn an_error_of_the_reader_ends_the_replay_and_mends_nothing() {
     let file = fs.open(&Path::new(DIR).join("0000000000000001.wal"), OpenMode::ReadWrite).unwrap();
     file.write_all_at(b"torn", file.len().unwrap()).unwrap();
     let before = fs.ops();
-    let e = replay(&fs, Path::new(DIR), 0, &mut |lsn, _| {
+    let e = replay(&fs, Path::new(DIR), Path::new(QUARANTINE), 0, &mut |lsn, _| {
         if lsn == Lsn(2) { Err(WalError::Closed) } else { Ok(()) }
     });
     assert!(matches!(e, Err(WalError::Closed)));
