@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod deletions;
 mod exit;
 mod inspect;
 mod query;
@@ -44,6 +45,9 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Query(query::QueryArgs),
+    Delete(deletions::DeleteArgs),
+    Undelete(deletions::UndeleteArgs),
+    Deletions(deletions::DeletionsArgs),
     Inspect(inspect::InspectArgs),
     Config(config::ConfigArgs),
     Check(check::CheckArgs),
@@ -59,6 +63,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Delete(args) => deletions::delete(&args),
+        Command::Undelete(args) => deletions::undelete(&args),
+        Command::Deletions(args) => deletions::deletions(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),

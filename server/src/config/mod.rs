@@ -62,6 +62,8 @@ pub struct Config {
     pub ingest_inflight_bytes: u64,
     /// `retention.*`
     pub retention: Retention,
+    /// `delete.grace`
+    pub delete_grace: DurationMs,
     /// `limits.label_names`
     pub limits_label_names: u64,
     /// `limits.label_name_bytes`

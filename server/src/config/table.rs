@@ -211,6 +211,15 @@ pub const SETTINGS: &[Setting] = &[
         effective: None,
     },
     Setting {
+        name: "delete.grace",
+        default: "24h",
+        kind: "DURATION",
+        doc: "How long a deletion can be undone. Deleted data are hidden at once; after the grace, compaction reclaims them. Counted in the \
+              time of the data, from the newest sample back, or from the clock where that is behind.",
+        set: |c, v| put(&mut c.delete_grace, value::duration(v)),
+        effective: None,
+    },
+    Setting {
         name: "limits.label_names",
         default: "64",
         kind: "COUNT",
@@ -351,6 +360,7 @@ impl Config {
             ingest_request_samples: 0,
             ingest_inflight_bytes: 0,
             retention: Default::default(),
+            delete_grace: DurationMs(0),
             limits_label_names: 0,
             limits_label_name_bytes: 0,
             limits_label_value_bytes: 0,

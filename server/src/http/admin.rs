@@ -20,7 +20,7 @@ pub(super) async fn compact(State(state): State<Arc<AppState>>) -> Result<Status
     run(&state, |database| database.compact().map_err(|e| compaction_failed(&e))).await
 }
 
-fn compaction_failed(error: &CompactError) -> ApiError {
+pub(super) fn compaction_failed(error: &CompactError) -> ApiError {
     let kind = match error {
         CompactError::ReadOnly | CompactError::Closed | CompactError::NoSpace { .. } => {
             ErrorKind::Unavailable
@@ -31,17 +31,25 @@ fn compaction_failed(error: &CompactError) -> ApiError {
 }
 
 /// Runs what an admin call does on a thread that may block.
-async fn run(
+pub(super) async fn run(
     state: &AppState,
     act: impl FnOnce(&Database) -> Result<(), ApiError> + Send + 'static,
 ) -> Result<StatusCode, ApiError> {
+    ask(state, act).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// The same, with an answer.
+pub(super) async fn ask<T: Send + 'static>(
+    state: &AppState,
+    act: impl FnOnce(&Database) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     if !state.config.admin_enabled() {
         return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled: set admin.enabled to true"));
     }
     let core = state.core().cloned();
     let core = core.ok_or_else(|| ApiError::new(ErrorKind::Unavailable, "the database is not open"))?;
     match tokio::task::spawn_blocking(move || act(&core.database)).await {
-        Ok(done) => done.map(|()| StatusCode::NO_CONTENT),
+        Ok(done) => done,
         Err(_) => Err(ApiError::new(ErrorKind::Internal, "a fault of Cardinal: see the log")),
     }
 }

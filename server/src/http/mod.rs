@@ -10,6 +10,7 @@
 mod absent;
 mod admin;
 mod cors;
+mod deletions;
 pub mod error;
 mod form;
 pub mod gate;
@@ -69,6 +70,10 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/write", post(write::write))
         .route("/api/v1/push", post(write::write))
         .route("/api/v1/admin/tsdb/flush", post(admin::flush).merge(put(admin::flush)))
+        .route("/api/v1/admin/tsdb/delete_series", post(deletions::delete).merge(put(deletions::delete)))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(deletions::clean).merge(put(deletions::clean)))
+        .route("/api/v1/admin/tsdb/deletions", get(deletions::list))
+        .route("/api/v1/admin/tsdb/undelete", post(deletions::undelete).merge(put(deletions::undelete)))
         .route("/api/v1/admin/tsdb/compact", post(admin::compact).merge(put(admin::compact)))
         .merge(reading)
         .layer(from_fn_with_state(state.clone(), when_ready));

@@ -35,6 +35,7 @@ impl Server {
     fn open(settings: &[(&'static str, &str)]) -> Self {
         let server = Self::closed(settings);
         let options = DatabaseOptions {
+            delete_grace: server.state.config.delete_grace,
             clock: server.state.clock.clone(),
             background: false,
             wal_segment_bytes: 1 << 20,
@@ -84,14 +85,14 @@ impl Server {
     }
 }
 
-fn request(method: Method, path: &str, form: &'static str) -> Request<Body> {
+fn request(method: Method, path: &str, form: &str) -> Request<Body> {
     let path = path.replace('{', "%7B").replace('}', "%7D").replace('"', "%22").replace(' ', "%20");
     let builder = Request::builder().method(method).uri(path);
     let builder = match form {
         "" => builder,
         _ => builder.header("content-type", "application/x-www-form-urlencoded; charset=utf-8"),
     };
-    builder.body(Body::from(form)).expect("a request")
+    builder.body(Body::from(form.to_owned())).expect("a request")
 }
 
 fn write_request(message: &WriteRequest) -> Request<Body> {
@@ -381,6 +382,76 @@ async fn compact_merges_the_blocks_of_a_window() {
     assert_eq!(both["result"].as_array().map(Vec::len), Some(2));
     let refusing = Server::open(&[("admin.enabled", "false")]);
     assert_eq!(json_of(refusing.send(post("compact")).await).await["errorType"], "unavailable");
+}
+
+#[tokio::test]
+async fn deletions_hide_at_once_and_can_be_undone() {
+    let server = Server::open(&[]);
+    let admin = |call: &str| request(Method::POST, &format!("/api/v1/admin/tsdb/{call}"), "");
+    let series: [(&[(&str, &str)], f64); 2] =
+        [(&[("__name__", "x"), ("account", "1")], 1.0), (&[("__name__", "x"), ("account", "2")], 2.0)];
+    assert_eq!(server.write(&series, 0).await.status(), 204);
+    let found = async || server.data("/api/v1/query?query=count(x)").await["result"][0]["value"][1].clone();
+    let refused = async |call: &str, status: u16, text: &str| {
+        let response = server.send(admin(call)).await;
+        assert_eq!(response.status(), status, "{call}");
+        let answer = json_of(response).await;
+        assert!(answer["error"].as_str().is_some_and(|e| e.contains(text)), "{call}: {answer}");
+    };
+    refused("delete_series", 400, "no match[] parameter provided").await;
+    refused("delete_series?match[]={}", 400, "at least one non-empty matcher").await;
+    refused("delete_series?match[]=x&start=5&end=4", 400, "must not be before start").await;
+    refused("delete_series?match[]=x&start=yesterday", 400, "invalid time value for 'start'").await;
+    let long = format!("delete_series?match[]=x{{a=%22{}%22}}", "x".repeat(9000));
+    refused(&long, 400, "of 8192 at most").await;
+    refused("undelete", 400, "the id of a deletion is needed").await;
+    refused("undelete?id=7", 404, "there is no deletion 7").await;
+    assert_eq!(found().await, "2");
+
+    let deleted = server.send(admin("delete_series?match[]={account=%221%22}&end=1000060.5")).await;
+    assert_eq!(deleted.status(), 204);
+    assert_eq!(found().await, "1");
+    let labels = server.data("/api/v1/label/account/values").await;
+    assert_eq!(labels, json!(["2"]));
+    assert_eq!(server.data("/api/v1/series?match[]=x").await.as_array().map(Vec::len), Some(1));
+    let listed = server.data("/api/v1/admin/tsdb/deletions").await;
+    let id = listed[0]["id"].as_u64().expect("an id");
+    let expected = json!([{"id": id, "selector": "{account=\"1\"}", "start": null, "end": 1_000_060.5,
+        "created": 1_000_000.0, "undeletableUntil": 1_086_400.0, "state": "hidden"}]);
+    assert_eq!(listed, expected);
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    assert!(metrics.contains("\ncardinal_tombstones 1.0\n"), "{metrics}");
+    assert!(metrics.contains("\ncardinal_deletions_total 1.0\n"), "{metrics}");
+
+    assert_eq!(server.send(admin(&format!("undelete?id={id}"))).await.status(), 204);
+    assert_eq!(found().await, "2");
+    assert_eq!(server.data("/api/v1/admin/tsdb/deletions").await, json!([]));
+    let put = request(Method::PUT, "/api/v1/admin/tsdb/delete_series?match[]=x{account=%222%22}", "");
+    assert_eq!(server.send(put).await.status(), 204);
+    assert_eq!(server.send(admin("clean_tombstones")).await.status(), 204);
+    assert_eq!(server.data("/api/v1/admin/tsdb/deletions").await, json!([]));
+    assert_eq!(found().await, "1");
+    let refusing = Server::open(&[("admin.enabled", "false")]);
+    for call in ["delete_series?match[]=x", "undelete?id=1", "clean_tombstones"] {
+        assert_eq!(json_of(refusing.send(admin(call)).await).await["errorType"], "unavailable", "{call}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_deletions_are_refused_and_final_ones_stay() {
+    let server = Server::open(&[("delete.grace", "0s")]);
+    let admin = |call: &str| request(Method::POST, &format!("/api/v1/admin/tsdb/{call}"), "");
+    assert_eq!(server.write(&[(&[("__name__", "x")], 1.0)], 0).await.status(), 204);
+    let many = request(Method::POST, "/api/v1/admin/tsdb/delete_series", &"match[]=x&".repeat(1001));
+    let refused = server.send(many).await;
+    assert_eq!(refused.status(), 422);
+    assert!(text_of(refused).await.contains("of 1000 at most"));
+    assert_eq!(server.send(admin("delete_series?match[]=x")).await.status(), 204);
+    let listed = server.data("/api/v1/admin/tsdb/deletions").await;
+    assert_eq!(listed[0]["state"], "final");
+    let refused = server.send(admin(&format!("undelete?id={}", listed[0]["id"]))).await;
+    assert_eq!(refused.status(), 400);
+    assert!(text_of(refused).await.contains("cannot be undone any more"));
 }
 
 #[tokio::test]

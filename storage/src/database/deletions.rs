@@ -171,6 +171,12 @@ impl Database {
         view.tombstones.by_id.values().map(deletion).collect()
     }
 
+    /// Whether [`Self::undelete`] would undo it now.
+    pub fn can_undelete(&self, deletion: &Deletion) -> bool {
+        let newest = self.newest_sample(self.maintenance.lock().manifest.state());
+        !deletion.tombstone.is_final && !self.is_past_grace(deletion.tombstone.created, newest)
+    }
+
     /// Reclaims what is deleted by now, whatever its grace; returns when it is done. Cannot be undone.
     pub fn clean_tombstones(&self) -> Result<(), CompactError> {
         let ids: Vec<TombstoneId> = {
