@@ -119,14 +119,13 @@ fn what_is_acknowledged_is_visible_once_whatever_goes_on() {
     });
     let all = [STEPS; WRITERS as usize];
     check(&db.view(), &all);
-    let merged = db.stats().compaction.by_result[CompactionResult::Merged as usize];
-    assert!(merged > 0, "blocks were merged meanwhile");
     for _ in 0..3 {
         db.flush().unwrap();
         db.compact().unwrap();
         db.maintain();
     }
     check(&db.view(), &all);
+    // Whether a merge came between the writes is up to the scheduler: that there are merges, the tests of compaction say.
     assert!(db.stats().series_left > 0, "idle series have left");
     drop(db);
     check(&open(&fs).view(), &all);
