@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use cardinal_storage::database::{Cardinality, Stats};
+use cardinal_storage::database::Stats;
+use cardinal_storage::read::{Cardinality, Counted};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -34,22 +35,42 @@ pub(super) async fn buildinfo() -> Response {
     ([(header::CONTENT_TYPE, super::JSON)], body.to_string()).into_response()
 }
 
-/// The head in numbers, and what it has most of.
+/// The head in numbers, and what it has most of; with `source`, what blocks have most of.
 pub(super) async fn tsdb(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
-    let limit = params.number("limit")?.unwrap_or(LIST_DEFAULT);
-    if !(1..=LIST_MAX).contains(&limit) {
-        return Err(ApiError::parameter("limit", format!("limit must be between 1 and {LIST_MAX}")));
-    }
+    let limit = limit(&params)?;
+    let range = params.range()?;
+    let counted = match params.get("source") {
+        "" | "head" => Counted::Head,
+        "blocks" => Counted::Blocks(range),
+        "all" => Counted::All(range),
+        other => {
+            let text = format!("{other:?} is not one of head, blocks, all");
+            return Err(ApiError::parameter("source", text));
+        }
+    };
     run(state, &params, move |mut task| {
         let database = &task.core.database;
-        let data = tsdb_value(&database.stats(), &database.cardinality(limit));
-        put_success(task.sink.buffer(), &[], |out| out.extend_from_slice(data.to_string().as_bytes()));
+        let view = database.view();
+        let found = view.cardinality(counted, limit);
+        let data = tsdb_value(&database.stats(), counted, &found);
+        put_success(task.sink.buffer(), &view.warnings(), |out| {
+            out.extend_from_slice(data.to_string().as_bytes());
+        });
         Ok(task.sink.finish()?)
     })
     .await
 }
 
-fn tsdb_value(stats: &Stats, found: &Cardinality) -> Value {
+/// How many entries each list may have.
+fn limit(params: &Params) -> Result<usize, ApiError> {
+    let limit = params.number("limit")?.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(ApiError::parameter("limit", format!("limit must be between 1 and {LIST_MAX}")));
+    }
+    Ok(limit)
+}
+
+fn tsdb_value(stats: &Stats, counted: Counted, found: &Cardinality) -> Value {
     // As in the reference, an empty head spans from the end of time to its beginning.
     let oldest = stats.head.oldest.map_or(i64::MAX, |t| t.0);
     let newest = stats.head.newest.map_or(i64::MIN, |t| t.0);
@@ -65,6 +86,18 @@ fn tsdb_value(stats: &Stats, found: &Cardinality) -> Value {
         "labelValueCountByLabelName": list(&found.values_by_label),
         "memoryInBytesByLabelName": list(&found.bytes_by_label),
         "seriesCountByLabelValuePair": list(&found.series_by_pair),
+        "seriesCountByLabelName": list(&found.series_by_label),
+        "seriesCountByAccount": list(&found.series_by_account),
+        "counted": {
+            "source": match counted {
+                Counted::Head => "head",
+                Counted::Blocks(_) => "blocks",
+                Counted::All(_) => "all",
+            },
+            "parts": found.parts,
+            "series": found.series,
+            "distinctSeries": found.parts <= 1,
+        },
     })
 }
 

@@ -346,6 +346,11 @@ async fn metadata_and_head_statistics() {
     assert_eq!(head["seriesCountByLabelValuePair"].as_array().map(Vec::len), Some(2));
     let text = "invalid parameter \"limit\": limit must be between 1 and 10000";
     server.refuses("/api/v1/status/tsdb?limit=0", 400, "bad_data", text).await;
+    assert_eq!(head["counted"], json!({"source": "head", "parts": 1, "series": 1, "distinctSeries": true}));
+    let blocks = server.data("/api/v1/status/tsdb?source=blocks").await;
+    assert_eq!((&blocks["counted"]["parts"], &blocks["seriesCountByMetricName"]), (&json!(0), &json!([])));
+    let text = "invalid parameter \"source\": \"disk\" is not one of head, blocks, all";
+    server.refuses("/api/v1/status/tsdb?source=disk", 400, "bad_data", text).await;
 }
 
 #[tokio::test]

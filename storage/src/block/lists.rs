@@ -51,6 +51,41 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Result<(), Corruption> {
     cursor.skip(len)
 }
 
+/// Reads how many ids a list has, and skips it. Nothing of it is decoded: differences are counted, and a bitmap says of each
+/// of its containers how many it has.
+pub(super) fn count(cursor: &mut Cursor<'_>) -> Result<u64, Corruption> {
+    let len = cursor.varint()?;
+    let body = cursor.bytes(len)?;
+    let n = match body.split_first() {
+        Some((&DIFFERENCES, mut rest)) => varint::take(&mut rest).filter(|n| *n <= rest.len() as u64),
+        Some((&ROARING, rest)) => roaring_count(rest),
+        _ => None,
+    };
+    n.ok_or_else(|| cursor.corruption("a list that says how long it is", format!("{len} other bytes")))
+}
+
+/// What a portable roaring bitmap's header says: a cookie, the number of containers (in the cookie's upper half where there
+/// are runs, then with a bit for each container), then for each container its key and how many ids it has, less one.
+fn roaring_count(bytes: &[u8]) -> Option<u64> {
+    const WITHOUT_RUNS: u32 = 12346;
+    const WITH_RUNS: u32 = 12347;
+    let (&cookie, rest) = bytes.split_first_chunk::<4>()?;
+    let cookie = u32::from_le_bytes(cookie);
+    let (containers, rest) = match cookie {
+        WITHOUT_RUNS => {
+            let (&n, rest) = rest.split_first_chunk::<4>()?;
+            (u32::from_le_bytes(n) as usize, rest)
+        }
+        _ if cookie & 0xffff == WITH_RUNS => {
+            let n = (cookie >> 16) as usize + 1;
+            (n, rest.get(n.div_ceil(8)..)?)
+        }
+        _ => return None,
+    };
+    let descriptions = rest.get(..containers.checked_mul(4)?)?.as_chunks::<4>().0;
+    Some(descriptions.iter().map(|d| u64::from(u16::from_le_bytes([d[2], d[3]])) + 1).sum())
+}
+
 /// The union of lists. Short ones are gathered and sorted first: adding them to a bitmap one by one, each at its place,
 /// takes many times as long.
 #[derive(Default)]
@@ -164,6 +199,22 @@ mod tests {
         fn round_trip(ids in proptest::collection::btree_set(0u32..100_000, 0..6000)) {
             let ids: Vec<u32> = ids.into_iter().collect();
             prop_assert_eq!(decode(&body_of(&ids), 100_000).unwrap(), ids);
+        }
+
+        #[test]
+        fn a_roaring_header_tells_the_count(
+            ids in proptest::collection::btree_set(0u32..400_000, 0..6000),
+            run in 0u32..100_000,
+        ) {
+            let ids: std::collections::BTreeSet<u32> = ids.into_iter().chain(0..run).collect();
+            let ids: Vec<u32> = ids.into_iter().collect();
+            prop_assert_eq!(roaring_count(&roaring(&ids)[1..]), Some(ids.len() as u64));
+        }
+
+        #[test]
+        fn counting_arbitrary_bytes_does_not_panic(bytes: Vec<u8>) {
+            let _ = roaring_count(&bytes);
+            let _ = roaring_count(&[&[0x3b, 0x30][..], &bytes].concat());
         }
 
         #[test]

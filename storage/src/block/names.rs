@@ -82,6 +82,20 @@ impl NameParts<'_> {
         Ok(())
     }
 
+    /// Pushes how many series have each of the values `ids`, from the heads of their lists.
+    pub(super) fn series_counts(
+        &self,
+        ids: std::ops::Range<u32>,
+        out: &mut Vec<u64>,
+    ) -> Result<(), Corruption> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.dictionary.check(ids.end - 1)?;
+        let mut cursor = self.list(ValueId(ids.start))?;
+        ids.into_iter().try_for_each(|_| lists::count(&mut cursor).map(|n| out.push(n)))
+    }
+
     fn list(&self, value: ValueId) -> Result<Cursor<'_>, Corruption> {
         self.dictionary.check(value.0)?;
         let mut cursor = self.postings.cursor(self.dictionary.lists_offset(value.0 / RESTART)?);

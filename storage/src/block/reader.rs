@@ -320,6 +320,10 @@ impl LabelIndex for BlockShard<'_> {
         self.label_names().parts(name)?.dictionary.values(ids, out)
     }
 
+    fn counts(&self, name: NameId, ids: Range<u32>, out: &mut Vec<u64>) -> Result<(), Corruption> {
+        self.label_names().parts(name)?.series_counts(ids, out)
+    }
+
     fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Corruption> {
         self.label_names().parts(name)?.series_of(values, self.part.n_series, out)
     }

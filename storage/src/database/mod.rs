@@ -37,7 +37,7 @@ pub use manifest::ManifestError;
 pub(crate) use manifest::fuzz as fuzz_manifest;
 pub use open::OpenError;
 pub use options::DatabaseOptions;
-pub use stats::{Cardinality, CompactionResult, CompactionStats, HeadStats, Stats, Top};
+pub use stats::{CompactionResult, CompactionStats, HeadStats, Stats};
 pub use verify::{Finding, Part, Progress, Repair, RepairError, Verification, VerifyError, repair, verify};
 
 use crate::head::Head;

@@ -6,7 +6,7 @@ use crate::block::Tier;
 use crate::compact::plan::overlapping_windows;
 use crate::model::TimestampMs;
 use crate::wal::WalStats;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -230,24 +230,6 @@ pub struct Stats {
     pub replay_corruptions: u64,
 }
 
-/// What has most of something: a name and a count, greatest first.
-pub type Top = Vec<(String, u64)>;
-
-/// The cardinalities of the head, as `status/tsdb` shows them.
-#[derive(Clone, Debug, Default)]
-pub struct Cardinality {
-    /// Series by metric name.
-    pub series_by_metric: Top,
-    /// Values by label name.
-    pub values_by_label: Top,
-    /// Bytes of values by label name.
-    pub bytes_by_label: Top,
-    /// Series by `label=value`.
-    pub series_by_pair: Top,
-    /// Distinct pairs of label and value, over all shards.
-    pub pairs: u64,
-}
-
 impl Database {
     /// The database in numbers, from counters.
     pub fn stats(&self) -> Stats {
@@ -333,44 +315,4 @@ impl Database {
         }
         stats
     }
-
-    /// Counts the head's labels; the `limit` greatest of each kind. Walks all label values.
-    pub fn cardinality(&self, limit: usize) -> Cardinality {
-        let mut found = Cardinality::default();
-        let mut metrics = std::collections::HashMap::<String, u64>::new();
-        let mut labels = std::collections::HashMap::<String, (std::collections::HashSet<String>, u64)>::new();
-        let mut pairs = std::collections::HashMap::<String, u64>::new();
-        for shard in &self.head.shards {
-            let index = shard.index.read();
-            for (name, values) in index.value_counts() {
-                let of_label = labels.entry(name.to_string()).or_default();
-                for (value, series) in values {
-                    if name == crate::model::METRIC_NAME {
-                        *metrics.entry(value.to_string()).or_default() += series;
-                    }
-                    of_label.1 += value.len() as u64;
-                    of_label.0.insert(value.to_string());
-                    *pairs.entry(format!("{name}={value}")).or_default() += series;
-                }
-            }
-        }
-        found.pairs = pairs.len() as u64;
-        found.series_by_metric = top(metrics, limit);
-        found.bytes_by_label = top(labels.iter().map(|(n, l)| (n.clone(), l.1)), limit);
-        found.values_by_label = top(labels.into_iter().map(|(n, l)| (n, l.0.len() as u64)), limit);
-        found.series_by_pair = top(pairs, limit);
-        found
-    }
-}
-
-/// The `limit` greatest, greatest first, names deciding among equals.
-fn top(counts: impl IntoIterator<Item = (String, u64)>, limit: usize) -> Top {
-    let mut heap = BinaryHeap::new();
-    for (name, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
-        heap.push((std::cmp::Reverse(n), name));
-        if heap.len() > limit {
-            heap.pop();
-        }
-    }
-    heap.into_sorted_vec().into_iter().map(|(n, name)| (name, n.0)).collect()
 }

@@ -10,6 +10,7 @@ use crate::model::{
 };
 use std::collections::BTreeMap;
 
+mod cardinality;
 mod compaction;
 mod concurrent;
 mod damage;

@@ -98,6 +98,11 @@ impl LabelIndex for ShardLabels<'_> {
         Ok(())
     }
 
+    fn counts(&self, name: NameId, ids: Range<u32>, out: &mut Vec<u64>) -> Result<(), Infallible> {
+        self.0.index.read().count_series(name, ids, out);
+        Ok(())
+    }
+
     fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Infallible> {
         self.0.index.read().union_postings(name, values, out);
         Ok(())

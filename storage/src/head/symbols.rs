@@ -443,14 +443,6 @@ impl HeadIndex {
         self.rows.memory_bytes() + self.text_bytes + self.names.iter().map(of_name).sum::<usize>()
     }
 
-    /// How many values a name has, and how many series each of the heaviest has, for statistics.
-    pub(crate) fn value_counts(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, u64)>)> {
-        self.names.iter().map(|n| {
-            let used = n.values.iter().filter(|v| !v.postings.is_empty());
-            (&*n.text, used.map(|v| (&*v.text, v.postings.len())))
-        })
-    }
-
     // What `index::select` asks for, each a short hold of the shard's lock.
 
     pub(crate) fn value_count(&self, name: NameId) -> u32 {
@@ -467,6 +459,12 @@ impl HeadIndex {
     pub(crate) fn copy_values(&self, name: NameId, ids: Range<u32>, out: &mut Values) {
         let values = &self.names[name.0 as usize].values;
         ids.for_each(|id| out.push(values.get(id as usize).map_or("", |v| &v.text)));
+    }
+
+    /// Pushes how many series have each of these values.
+    pub(crate) fn count_series(&self, name: NameId, ids: Range<u32>, out: &mut Vec<u64>) {
+        let values = &self.names[name.0 as usize].values;
+        out.extend(ids.map(|id| values.get(id as usize).map_or(0, |v| v.postings.len())));
     }
 
     /// As [`Self::copy_values`], but values that no series has now are empty too.

@@ -74,6 +74,10 @@ pub trait LabelIndex {
     /// an id that stands for nothing.
     fn values(&self, name: NameId, ids: Range<u32>, out: &mut Values) -> Result<(), Self::Error>;
 
+    /// Pushes onto `out`, for each of `ids` (at most [`SCAN_VALUES`]), how many series have the value: none where the id
+    /// stands for nothing.
+    fn counts(&self, name: NameId, ids: Range<u32>, out: &mut Vec<u64>) -> Result<(), Self::Error>;
+
     /// Adds to `out` the series that have one of `values` (at most [`SCAN_VALUES`]).
     fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Self::Error>;
 

@@ -1,6 +1,7 @@
 //! Reading: one consistent view of head and blocks, and cursors over the series that a selection finds in it.
 
 mod block_rows;
+mod cardinality;
 mod cursor;
 mod grouping;
 mod head_chunks;
@@ -11,6 +12,7 @@ mod pieces;
 mod tombstone;
 mod view;
 
+pub use cardinality::{Cardinality, Counted, Top};
 pub use cursor::SeriesCursor;
 pub use grouping::Grouper;
 pub use head_chunks::{HeadChunk, HeadContent, HeadPlace};

@@ -28,9 +28,9 @@ pub(crate) struct ViewState {
 /// One consistent view. Everything acknowledged before it was taken is visible in it; what arrives while it is held may be.
 #[derive(Clone, Debug)]
 pub struct View {
-    head: Arc<Head>,
-    state: Arc<ViewState>,
-    missing: Arc<Missing>,
+    pub(super) head: Arc<Head>,
+    pub(super) state: Arc<ViewState>,
+    pub(super) missing: Arc<Missing>,
 }
 
 impl View {
@@ -101,7 +101,7 @@ impl View {
         self.head.shards.iter().filter(move |s| one.is_none_or(|id| s.id == id))
     }
 
-    fn blocks_in(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Block>> {
+    pub(super) fn blocks_in(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Block>> {
         self.state.blocks.values().filter(move |b| b.spec().window.range().overlaps(range))
     }
 

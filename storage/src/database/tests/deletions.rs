@@ -255,7 +255,7 @@ fn listings_forget_what_is_deleted_as_a_whole() {
     let left = ("__name__ account n".to_string(), "2".to_string(), 6);
     assert_eq!(listed(TimeRange::ALL), left, "the head keeps the records of the series for a while");
     assert_eq!(
-        db.cardinality(10).series_by_metric[0],
+        db.view().cardinality(crate::read::Counted::Head, 10).series_by_metric[0],
         ("m".into(), 6),
         "those of account 2 are idle, and left"
     );

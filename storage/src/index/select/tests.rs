@@ -61,6 +61,16 @@ impl LabelIndex for Model {
         Ok(())
     }
 
+    fn counts(&self, name: NameId, ids: Range<u32>, out: &mut Vec<u64>) -> Result<(), Infallible> {
+        let label = &self.names[name.0 as usize].0;
+        let count = |id| {
+            let text = Some(self.text(name, ValueId(id)));
+            self.series.iter().filter(|s| s.get(label) == text).count() as u64
+        };
+        out.extend(ids.map(count));
+        Ok(())
+    }
+
     fn postings(&self, name: NameId, values: &[ValueId], out: &mut Bitmap) -> Result<(), Infallible> {
         assert!(values.len() <= SCAN_VALUES);
         let label = &self.names[name.0 as usize].0;
