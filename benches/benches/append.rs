@@ -4,6 +4,7 @@
 //!
 //! - `known`: one tick of 10,000 known series, already walked, appended in one call; the log is written and synced in the
 //!   background and not waited for. What it costs to seal chunks, write them and cut windows is in it, since time goes on.
+//! - `refused`: the same tick where a limit lets no series in, for the second time: what `known` is to be compared with.
 //! - `register`: 10,000 series that are new, appended in one call to an empty database: resolved, interned, logged.
 //! - `acknowledged`: from compressed bodies of 2,000 series with one sample each to the answer, the log's sync included: for
 //!   one sender, which waits for each sync, and for eight at once, which share syncs.
@@ -15,7 +16,7 @@ use cardinal_benches::size;
 use cardinal_benches::telecom::{self, Fleet};
 use cardinal_ingest::Resolver;
 use cardinal_ingest::walk::{Routing, Walk, WalkLimits};
-use cardinal_storage::database::{AppendRow, Database};
+use cardinal_storage::database::{AppendRow, Database, RefusalClass, SeriesLimits, SeriesMax};
 use cardinal_storage::model::Sample;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
@@ -55,6 +56,24 @@ fn known(c: &mut Criterion) {
         };
         append(samples.to_vec());
         group.bench_function("known", |b| b.iter_batched(&mut next_tick, append, BatchSize::PerIteration));
+    });
+    group.finish();
+}
+
+fn refused(c: &mut Criterion) {
+    let fleet = Fleet::new(1, size(10_000, 100));
+    let none = SeriesMax { active: Some(0), created: None };
+    let bed = Bed::limited(true, SeriesLimits { account: none, ..SeriesLimits::default() });
+    let mut group = c.benchmark_group("append");
+    group.throughput(Throughput::Elements(fleet.series().len() as u64));
+    with_rows(&first_tick(&fleet), &bed.database, |rows, samples| {
+        let append = || {
+            let appended =
+                bed.database.append(rows, samples, &Resolver::default()).expect("the disk takes it");
+            assert_eq!(appended.refused_by_class[RefusalClass::SeriesLimit as usize], rows.len() as u64);
+        };
+        append();
+        group.bench_function("refused", |b| b.iter(append));
     });
     group.finish();
 }
@@ -102,5 +121,5 @@ fn acknowledged(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, known, register, acknowledged);
+criterion_group!(benches, known, refused, register, acknowledged);
 criterion_main!(benches);

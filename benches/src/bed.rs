@@ -2,7 +2,7 @@
 
 use crate::telecom::{self, Fleet, compress};
 use cardinal_ingest::{Response, WriteOptions, Writer};
-use cardinal_storage::database::{Database, DatabaseOptions};
+use cardinal_storage::database::{Database, DatabaseOptions, SeriesLimits};
 use cardinal_storage::io::ManualClock;
 use prost::Message;
 use std::ops::Range;
@@ -29,10 +29,18 @@ impl Bed {
     /// # Panics
     /// Where the temporary directory cannot be written.
     pub fn new(background: bool) -> Self {
+        Self::limited(background, SeriesLimits::default())
+    }
+
+    /// As [`Self::new`], with limits on series.
+    ///
+    /// # Panics
+    /// Where the temporary directory cannot be written.
+    pub fn limited(background: bool, limits: SeriesLimits) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
         let clock = Arc::new(ManualClock::new(telecom::START));
         let options =
-            DatabaseOptions { background, clock: clock.clone(), ..DatabaseOptions::new(dir.path()) };
+            DatabaseOptions { background, limits, clock: clock.clone(), ..DatabaseOptions::new(dir.path()) };
         let database = Database::open(options).expect("an empty directory opens");
         let writer = Writer::new(database.clone(), clock.clone(), WriteOptions::default());
         Self { database, writer, clock, _dir: dir }

@@ -3,7 +3,8 @@
 //! Senders drop a request that is answered with 4xx and repeat one that is answered with 5xx. So what will never be
 //! accepted is 400, and what may be accepted later is 503, also where 413 or 429 would name the reason better: one widely
 //! used sender repeats 413 for ever, and another drops data on 429 unless told otherwise. 429 remains for new series beyond
-//! the head's budget, where repeating does not help soon.
+//! the head's budget, where repeating does not help soon. An account's limit on series is 400: repeating would hold back the
+//! samples of other accounts, and the next scrape brings the same series anyway.
 
 use crate::admission::Overloaded;
 use crate::walk::WalkError;
@@ -203,6 +204,16 @@ mod tests {
         let text = refusals.into_refusal(0).unwrap().to_string();
         assert!(text.starts_with("samples written: 0, refused: 100 (100 "), "{text}");
         assert!(text.len() <= 1024 && text.ends_with("; …"), "{text}");
+    }
+
+    #[test]
+    fn limits_on_series_do_not_hold_back_what_follows() {
+        for class in [RefusalClass::SeriesLimit, RefusalClass::SeriesCreatedLimit] {
+            let mut refusals = Refusals::default();
+            refusals.note(class, 1, || "series a: the account is full".into());
+            let refusal = refusals.into_refusal(9).unwrap();
+            assert_eq!((refusal.status(), refusal.retry_after()), (400, None));
+        }
     }
 
     #[test]

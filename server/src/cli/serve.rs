@@ -141,6 +141,7 @@ fn database_options(config: &Config, clock: Arc<dyn Clock>) -> DatabaseOptions {
         trust_clock: true,
         retention: config.retention.clone(),
         delete_grace: config.delete_grace,
+        limits: config.limits_series.clone(),
         clock,
         ..DatabaseOptions::new(&config.data_dir)
     }

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cardinal_storage::database::Retention;
+use cardinal_storage::database::{Retention, SeriesLimits};
 use cardinal_storage::model::{DurationMs, ShardCount};
 
 pub use features::QueryFeatures;
@@ -64,6 +64,8 @@ pub struct Config {
     pub retention: Retention,
     /// `delete.grace`
     pub delete_grace: DurationMs,
+    /// `limits.series`, `limits.series_created`, those in total, `limits.accounts`
+    pub limits_series: SeriesLimits,
     /// `limits.label_names`
     pub limits_label_names: u64,
     /// `limits.label_name_bytes`

@@ -2,6 +2,7 @@
 
 use super::value::{self, ValueError};
 use super::{Config, LogFormat, LogLevel, MEMORY_BUDGET_MIN, QueryFeatures, WalSync};
+use cardinal_storage::database::{SeriesMax, SeriesRate};
 use cardinal_storage::model::{DurationMs, ShardCount};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -220,6 +221,50 @@ pub const SETTINGS: &[Setting] = &[
         effective: None,
     },
     Setting {
+        name: "limits.series",
+        default: "off",
+        kind: "COUNT",
+        doc: "Most series that an account may have in memory, or `off`. Beyond it new ones are refused (400), known ones go on; a series \
+              leaves some time after its last sample. Series without an account are one account.",
+        set: |c, v| put(&mut c.limits_series.account.active, value::or_off(v, |v| value::count(v, 0))),
+        effective: None,
+    },
+    Setting {
+        name: "limits.series_created",
+        default: "off",
+        kind: "RATE",
+        doc: "Most new series of an account in an interval, `100000/1m`, or `off`. Further ones are refused (400) until the next \
+              interval; intervals follow one another from the start of the process on.",
+        set: |c, v| put(&mut c.limits_series.account.created, value::or_off(v, series_rate)),
+        effective: None,
+    },
+    Setting {
+        name: "limits.series_total",
+        default: "off",
+        kind: "COUNT",
+        doc: "As `limits.series`, for all accounts together. `head.memory_budget` holds without it.",
+        set: |c, v| put(&mut c.limits_series.total.active, value::or_off(v, |v| value::count(v, 0))),
+        effective: None,
+    },
+    Setting {
+        name: "limits.series_created_total",
+        default: "off",
+        kind: "RATE",
+        doc: "As `limits.series_created`, for all accounts together.",
+        set: |c, v| put(&mut c.limits_series.total.created, value::or_off(v, series_rate)),
+        effective: None,
+    },
+    Setting {
+        name: "limits.accounts",
+        default: "off",
+        kind: "LIST",
+        doc: "Accounts with limits of their own in place of `limits.series` and `limits.series_created`: \
+              `459500=series:2000000 series_created:50000/1m, trial=series:1000`, or `off`. What is not named for an account is not \
+              limited for it.",
+        set: |c, v| put(&mut c.limits_series.accounts, account_limits(v)),
+        effective: None,
+    },
+    Setting {
         name: "limits.label_names",
         default: "64",
         kind: "COUNT",
@@ -361,6 +406,7 @@ impl Config {
             ingest_inflight_bytes: 0,
             retention: Default::default(),
             delete_grace: DurationMs(0),
+            limits_series: Default::default(),
             limits_label_names: 0,
             limits_label_name_bytes: 0,
             limits_label_value_bytes: 0,
@@ -443,23 +489,58 @@ fn retention(text: &str) -> Result<DurationMs, ValueError> {
     Ok(kept)
 }
 
-/// `account=duration`, separated by commas. Accounts with a comma in their name cannot be named.
+/// `account=duration`, separated by commas.
 fn accounts(text: &str) -> Result<BTreeMap<String, DurationMs>, ValueError> {
+    by_account(text, "its retention: write 459500=30d, trial=1d", retention)
+}
+
+/// `account=series:count series_created:rate`, separated by commas.
+fn account_limits(text: &str) -> Result<BTreeMap<String, SeriesMax>, ValueError> {
+    let expected = "its limits: write 459500=series:2000000 series_created:50000/1m, trial=series:1000";
+    by_account(text, expected, |text| {
+        let mut max = SeriesMax::default();
+        for word in text.split_whitespace() {
+            match word.split_once(':') {
+                Some(("series", n)) if max.active.is_none() => max.active = Some(value::count(n, 0)?),
+                Some(("series_created", rate)) if max.created.is_none() => {
+                    max.created = Some(series_rate(rate)?);
+                }
+                _ => {
+                    return Err(ValueError(format!(
+                        "{word:?} is not one of series:COUNT and series_created:COUNT/DURATION, each at most once"
+                    )));
+                }
+            }
+        }
+        Ok(max)
+    })
+}
+
+/// `100000/1m`
+fn series_rate(text: &str) -> Result<SeriesRate, ValueError> {
+    let (series, per) = text.split_once('/').ok_or_else(|| {
+        ValueError(format!("{text:?} is no number of series in an interval: write it like 100000/1m"))
+    })?;
+    Ok(SeriesRate { series: value::count(series, 0)?, per: value::positive_duration(per)? })
+}
+
+/// `account=value`, separated by commas. Accounts with a comma in their name cannot be named.
+fn by_account<T>(
+    text: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Result<T, ValueError>,
+) -> Result<BTreeMap<String, T>, ValueError> {
     let mut accounts = BTreeMap::new();
     let entries = text.split(',').map(str::trim).filter(|_| text != "off");
     for entry in entries {
-        let wrong = || {
-            ValueError(format!(
-                "{entry:?} is no account with its retention: write 459500=30d, trial=1d; or off"
-            ))
-        };
-        let (account, kept) = entry.rsplit_once('=').ok_or_else(wrong)?;
-        let (account, kept) = (account.trim(), kept.trim());
-        if account.is_empty() {
+        let wrong = || ValueError(format!("{entry:?} is no account with {expected}; or off"));
+        let (account, value) = entry.rsplit_once('=').ok_or_else(wrong)?;
+        let (account, value) = (account.trim(), value.trim());
+        if account.is_empty() || value.is_empty() {
             return Err(wrong());
         }
-        let kept = retention(kept).map_err(|e| ValueError(format!("account {account:?}: {e}")))?;
-        if accounts.insert(account.to_owned(), kept).is_some() {
+        let value = parse(value).map_err(|e| ValueError(format!("account {account:?}: {e}")))?;
+        if accounts.insert(account.to_owned(), value).is_some() {
             return Err(ValueError(format!("account {account:?} is there twice: keep one of them")));
         }
     }
@@ -515,6 +596,25 @@ mod tests {
     }
 
     #[test]
+    fn accounts_have_limits_of_their_own() {
+        let check = |text: &str, want: &[(&str, Option<u64>, Option<&str>)]| {
+            let found = account_limits(text).expect(text);
+            let found: Vec<_> = found
+                .iter()
+                .map(|(a, max)| (a.as_str(), max.active, max.created.map(|r| r.to_string())))
+                .collect();
+            let want: Vec<_> = want.iter().map(|(a, n, rate)| (*a, *n, rate.map(str::to_owned))).collect();
+            assert_eq!(found, want, "{text:?}");
+        };
+        check("off", &[]);
+        check("trial=series:1000", &[("trial", Some(1000), None)]);
+        check(
+            "b=series_created:5/90s, a=series_created:50_000/1m series:2000000",
+            &[("a", Some(2_000_000), Some("50000/1m")), ("b", None, Some("5/1m30s"))],
+        );
+    }
+
+    #[test]
     fn values_that_are_refused() {
         let check = |name: &str, text: &str, expected: &str| {
             let error = (setting(name).expect("exists").set)(&mut Config::defaults(), text).expect_err(text);
@@ -532,6 +632,12 @@ mod tests {
         );
         check("retention.accounts", "a=1d,a=2d", "account \"a\" is there twice: keep one of them");
         check("retention.accounts", "a=1m", "account \"a\": 1m is no retention: at least 1h");
+        let wrong = "account \"a\": \"1000\" is not one of series:COUNT and series_created:COUNT/DURATION, each at most once";
+        check("limits.accounts", "a=1000", wrong);
+        let wrong = "\"5\" is no number of series in an interval: write it like 100000/1m; or off";
+        check("limits.series_created", "5", wrong);
+        check("limits.series_created", "5/0", "must be longer than 0; or off");
+        check("limits.series", "many", "\"many\" is not a whole number; or off");
         check("retention.size", "0", "must be more than 0; or off");
         check("shards", "0", "0 is too few: at least 1");
         check("shards", "70000", "70000 is not a number of shards: 1 to 256");

@@ -63,6 +63,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/rules", get(absent::rules))
         .route("/api/v1/alerts", get(absent::alerts))
         .route("/api/v1/status/tsdb", read(status::tsdb))
+        .route("/api/v1/status/accounts", read(status::accounts))
         .route("/api/v1/status/buildinfo", read(status::buildinfo))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(map_response(varies_by_encoding));

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use cardinal_ingest::Writer;
 use cardinal_query::{Engine, EngineOptions, Limits};
-use cardinal_storage::database::Database;
+use cardinal_storage::database::{AccountRefusals, Database};
 use cardinal_storage::io::Clock;
 
 use super::gate::Gate;
@@ -81,12 +81,26 @@ impl AppState {
     pub fn exposition(&self) -> String {
         self.telemetry.encode(Readings {
             stats: self.core.get().map(|core| core.database.stats()),
+            accounts: self.core.get().map(|core| limited_accounts(&core.database)),
             writes: self.core.get().map(|core| core.writer.stats()),
             connections: self.connections.open_and_max(),
             queries_running: self.gate.running(),
             queries_waiting: self.gate.waiting(),
         })
     }
+}
+
+/// Accounts that metrics name at once.
+const ACCOUNTS_NAMED: usize = 20;
+
+/// The accounts with most samples refused, with their series, and the others.
+fn limited_accounts(database: &Database) -> (Vec<(AccountRefusals, u64)>, AccountRefusals) {
+    let (accounts, others) = database.account_refusals(ACCOUNTS_NAMED);
+    let with_series = |a: AccountRefusals| {
+        let series = database.series_of_account(&a.account);
+        (a, series)
+    };
+    (accounts.into_iter().map(with_series).collect(), others)
 }
 
 fn engine_options(config: &Config) -> EngineOptions {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use cardinal_storage::database::Stats;
+use cardinal_storage::database::{AccountUsage, AccountsUsage, SeriesMax, Stats};
 use cardinal_storage::read::{Cardinality, Counted};
 use serde_json::{Value, json};
 
@@ -59,6 +59,45 @@ pub(super) async fn tsdb(State(state): State<Arc<AppState>>, params: Params) -> 
         Ok(task.sink.finish()?)
     })
     .await
+}
+
+/// The accounts with most series in the head.
+pub(super) async fn accounts(
+    State(state): State<Arc<AppState>>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let limit = limit(&params)?;
+    run(state, &params, move |mut task| {
+        let data = accounts_value(&task.core.database.accounts(limit, LIST_DEFAULT));
+        put_success(task.sink.buffer(), &[], |out| out.extend_from_slice(data.to_string().as_bytes()));
+        Ok(task.sink.finish()?)
+    })
+    .await
+}
+
+fn accounts_value(usage: &AccountsUsage) -> Value {
+    let account = |a: &AccountUsage| {
+        json!({
+            "account": a.account,
+            "activeSeries": a.series,
+            "share": a.series as f64 / usage.series.max(1) as f64,
+            "seriesCreated": a.created,
+            "limits": max_value(&a.max),
+            "samplesRefused": {"series": a.refused.series, "seriesCreated": a.refused.series_created},
+            "seriesCountByMetricName": list(&a.metrics),
+        })
+    };
+    json!({
+        "accountCount": usage.accounts,
+        "activeSeries": usage.series,
+        "limits": max_value(&usage.max),
+        "accounts": usage.greatest.iter().map(account).collect::<Vec<_>>(),
+    })
+}
+
+/// Limits; `null` where there is none.
+fn max_value(max: &SeriesMax) -> Value {
+    json!({"series": max.active, "seriesCreated": max.created.map(|rate| rate.to_string())})
 }
 
 /// How many entries each list may have.

@@ -37,6 +37,7 @@ impl Server {
         let options = DatabaseOptions {
             delete_grace: server.state.config.delete_grace,
             clock: server.state.clock.clone(),
+            limits: server.state.config.limits_series.clone(),
             background: false,
             wal_segment_bytes: 1 << 20,
             ..DatabaseOptions::new(server._directory.path().join("data"))
@@ -618,4 +619,41 @@ async fn what_there_is_none_of_is_empty() {
     assert_eq!(server.data("/api/v1/query_exemplars?query=up&start=1&end=2").await, json!([]));
     let (status, _) = server.get("/api/v1/query_exemplars?query=up(").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn accounts_at_their_limit_are_answered_and_named() {
+    let server =
+        Server::open(&[("limits.series", "2"), ("limits.accounts", "big=series:3 series_created:9/1m")]);
+    let send = async |account: &str, names: &[&str]| {
+        let series: Vec<_> = names.iter().map(|name| [("__name__", *name), ("account", account)]).collect();
+        let series: Vec<(&[(&str, &str)], f64)> = series.iter().map(|labels| (&labels[..], 1.0)).collect();
+        server.write(&series, 0).await
+    };
+    assert_eq!(send("small", &["a", "b"]).await.status(), 204);
+    let refused = send("small", &["a", "b", "c"]).await;
+    assert_eq!((refused.status().as_u16(), refused.headers().get("retry-after")), (400, None));
+    assert_eq!(
+        text_of(refused).await,
+        "samples written: 2, refused: 1 (1 series limit): c{account=\"small\"}: account \"small\" has the 2 series of \
+         limits.series; new ones are refused until others are idle and leave\n"
+    );
+    assert_eq!(send("big", &["a", "b", "c"]).await.status(), 204);
+    let status = server.data("/api/v1/status/accounts?limit=1").await;
+    assert_eq!((&status["accountCount"], &status["activeSeries"]), (&json!(2), &json!(5)));
+    assert_eq!(
+        status["accounts"],
+        json!([{
+            "account": "big", "activeSeries": 3, "share": 0.6, "seriesCreated": 3,
+            "limits": {"series": 3, "seriesCreated": "9/1m"},
+            "samplesRefused": {"series": 0, "seriesCreated": 0},
+            "seriesCountByMetricName": [
+                {"name": "a", "value": 1}, {"name": "b", "value": 1}, {"name": "c", "value": 1}
+            ],
+        }])
+    );
+    let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+    let line = "\ncardinal_account_samples_refused_total{account=\"small\",reason=\"series_limit\"} 1\n";
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(metrics.contains("\ncardinal_account_series{account=\"small\"} 2.0\n"), "{metrics}");
 }

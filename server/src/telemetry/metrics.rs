@@ -125,7 +125,7 @@ impl Default for Telemetry {
 mod tests {
     use super::*;
     use cardinal_ingest::WriteStats;
-    use cardinal_storage::database::Stats;
+    use cardinal_storage::database::{AccountRefusals, Stats};
 
     #[test]
     fn what_a_scrape_sees() {
@@ -136,6 +136,10 @@ mod tests {
         let text = telemetry.encode(Readings {
             stats: Some(Stats::default()),
             writes: Some(WriteStats::default()),
+            accounts: Some((
+                vec![(AccountRefusals { account: "a".into(), series: 3, series_created: 0 }, 9)],
+                AccountRefusals::default(),
+            )),
             ..Readings::default()
         });
         let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
@@ -146,6 +150,9 @@ mod tests {
         has("cardinal_queries_refused_total{reason=\"timeout\"} 1");
         has("cardinal_ready 1.0");
         has("cardinal_samples_refused_total{reason=\"conflict\"} 0");
+        has("cardinal_account_samples_refused_total{account=\"a\",reason=\"series_limit\"} 3");
+        has("cardinal_other_account_samples_refused_total{reason=\"series_created_limit\"} 0");
+        has("cardinal_account_series{account=\"a\"} 9.0");
         assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
         assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cardinal_ingest::WriteStats;
 use cardinal_storage::block::Tier;
-use cardinal_storage::database::{CompactionResult, CompactionStats, HeadStats, RefusalClass, Stats};
+use cardinal_storage::database::{
+    AccountRefusals, CompactionResult, CompactionStats, HeadStats, RefusalClass, Stats,
+};
 use cardinal_storage::model::TimestampMs;
 use cardinal_storage::wal::WalStats;
 use prometheus_client::collector::Collector;
@@ -20,6 +22,8 @@ pub struct Readings {
     pub stats: Option<Stats>,
     /// The way in.
     pub writes: Option<WriteStats>,
+    /// The accounts with most samples refused for limits on series, each with its series, and all others together.
+    pub accounts: Option<(Vec<(AccountRefusals, u64)>, AccountRefusals)>,
     /// Connections that are open, and how many may be.
     pub connections: (usize, usize),
     /// Queries that have their turn.
@@ -45,6 +49,9 @@ impl Collector for Readings {
             put_head(&mut out, &stats.head)?;
             put_wal(&mut out, &stats.wal, stats.read_only)?;
             put_database(&mut out, stats)?;
+        }
+        if let Some((accounts, others)) = &self.accounts {
+            put_accounts(&mut out, accounts, others)?;
         }
         self.writes.as_ref().map_or(Ok(()), |writes| put_writes(&mut out, writes))
     }
@@ -208,6 +215,43 @@ fn put_compaction(out: &mut Out<'_>, stats: &CompactionStats) -> fmt::Result {
     )?;
     out.gauge("overlapping_windows", "Windows in which blocks overlap", *overlapping_windows as f64)?;
     out.by_level("level_blocks", "Blocks by tier and level", blocks_by_level)
+}
+
+/// Only accounts that met a limit, so that no number of accounts makes as many series.
+fn put_accounts(
+    out: &mut Out<'_>,
+    accounts: &[(AccountRefusals, u64)],
+    others: &AccountRefusals,
+) -> fmt::Result {
+    let reasons = |a: &AccountRefusals| {
+        [
+            (RefusalClass::SeriesLimit.name(), a.series),
+            (RefusalClass::SeriesCreatedLimit.name(), a.series_created),
+        ]
+    };
+    let help = "Samples refused for limits on series, of the accounts that have most of them";
+    let kind = ConstCounter::new(0u64).metric_type();
+    let mut family = out.0.encode_descriptor("account_samples_refused", help, None, kind)?;
+    for (account, _) in accounts {
+        for (reason, n) in reasons(account) {
+            let labels = [("account", account.account.as_str()), ("reason", reason)];
+            ConstCounter::new(n).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    out.by_label(
+        "other_account_samples_refused",
+        "Samples refused for limits on series, of all other accounts",
+        "reason",
+        reasons(others).into_iter(),
+    )?;
+    let kind = ConstGauge::new(0.0).metric_type();
+    let help = "Series in memory, of the accounts that have most samples refused";
+    let mut family = out.0.encode_descriptor("account_series", help, None, kind)?;
+    for (account, series) in accounts {
+        let labels = [("account", account.account.as_str())];
+        ConstGauge::new(*series as f64).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn put_writes(out: &mut Out<'_>, writes: &WriteStats) -> fmt::Result {

@@ -314,7 +314,10 @@ impl Database {
 
     /// Bytes of memory that count against the head's budget.
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.head.memory_bytes() + self.wal.stats().buffer_bytes + self.aliases.lock().memory_bytes()
+        self.head.memory_bytes()
+            + self.wal.stats().buffer_bytes
+            + self.aliases.lock().memory_bytes()
+            + self.limits.memory_bytes()
     }
 
     /// The time of the newest sample by which windows are over.

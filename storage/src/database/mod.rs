@@ -6,6 +6,7 @@
 //! compaction ──► blocks → block, and what is past retention; on a thread of its own
 //! ```
 
+mod accounts;
 mod aliases;
 mod append;
 mod backoff;
@@ -14,6 +15,7 @@ mod deletions;
 mod faults;
 mod folders;
 mod inspect;
+mod limits;
 mod maintain;
 mod manifest;
 mod open;
@@ -27,11 +29,13 @@ mod tests;
 mod verify;
 mod write_out;
 
+pub use accounts::{AccountUsage, AccountsUsage};
 pub use append::{AppendError, AppendRow, Appended, RefusalClass, Refused, Resolve};
 pub use deletions::{DeleteError, Deletion, UndeleteError};
 pub use faults::FAULTS_FILE;
 pub use folders::{block_dir, wal_dir};
 pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, inspect, inspect_view};
+pub use limits::{AccountRefusals, SeriesLimits, SeriesMax, SeriesRate};
 pub use manifest::ManifestError;
 #[cfg(feature = "fuzz")]
 pub(crate) use manifest::fuzz as fuzz_manifest;
@@ -74,6 +78,7 @@ pub struct Database {
     wal: Wal,
     view: ArcSwap<ViewState>,
     aliases: Mutex<Aliases>,
+    limits: limits::LimitKeeper,
     /// Builders of log batches, reused by requests.
     batches: ArrayQueue<BatchBuilder>,
     refuse_new_series: AtomicBool,

@@ -3,6 +3,7 @@
 use super::aliases::Aliases;
 use super::faults::Faults;
 use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, FOLDERS, HEAD_DIR, QUARANTINE_DIR, block_dir, wal_dir};
+use super::limits::LimitKeeper;
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
 use super::replay::{self, Mending, Replayed};
@@ -130,6 +131,7 @@ impl Database {
             wal,
             view: ArcSwap::from_pointee(ViewState { blocks, cuts, aside, tombstones }),
             aliases: Mutex::new(Aliases::default()),
+            limits: LimitKeeper::new(options.limits.clone()),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
             maintenance: Mutex::new(maintenance),

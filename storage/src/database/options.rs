@@ -1,5 +1,6 @@
 //! What a database is opened with.
 
+use super::limits::SeriesLimits;
 use crate::compact::retention::Retention;
 use crate::io::{Clock, Fs, RealFs, SystemClock};
 use crate::model::{DurationMs, ShardCount};
@@ -37,6 +38,8 @@ pub struct DatabaseOptions {
     pub retention: Retention,
     /// How long a deletion can be undone, before what it hides is reclaimed.
     pub delete_grace: DurationMs,
+    /// How many series accounts may have.
+    pub limits: SeriesLimits,
     /// Whether threads of its own write out chunks, cut windows and make checkpoints. Without, the owner calls
     /// [`super::Database::maintain`] and [`super::Database::compact_due`]: for tests that own time.
     pub background: bool,
@@ -62,6 +65,7 @@ impl DatabaseOptions {
             trust_clock: false,
             retention: Retention::default(),
             delete_grace: DurationMs::hours(24),
+            limits: SeriesLimits::default(),
             background: true,
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::default()),

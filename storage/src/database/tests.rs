@@ -16,6 +16,7 @@ mod concurrent;
 mod damage;
 mod deletions;
 mod full_disk;
+mod limits;
 mod repair;
 
 /// Sections in these tests are canonical.

@@ -7,6 +7,7 @@
 //!      └─ MetadataStore
 //! ```
 
+pub(crate) mod accounts;
 pub(crate) mod checkpoint;
 pub(crate) mod cuts;
 mod fingerprints;
@@ -54,11 +55,16 @@ pub(crate) struct Head {
 impl Head {
     /// An empty head over a log.
     pub(crate) fn with_log(options: &HeadOptions, log: HeadLog) -> Self {
+        let shard = |id| {
+            let shard = Shard::new(id, options.window);
+            shard.index.write().own_by(&options.account_label);
+            shard
+        };
         Self {
             seed: options.seed,
             account_label: options.account_label.clone(),
             window: options.window,
-            shards: options.shards.iter().map(|id| Shard::new(id, options.window)).collect(),
+            shards: options.shards.iter().map(shard).collect(),
             log,
             metadata: Mutex::default(),
         }

@@ -4,6 +4,7 @@
 //! as varints: some sixteen bytes for twelve labels. Ids are given in order of arrival; an id that stands for nothing any
 //! more is given again only after every reader that may hold it is gone (see [`HeadIndex::release`]).
 
+use super::accounts::{AccountSeries, Accounts};
 use crate::index::{Bitmap, NameId, PostingsList, ValueId, Values};
 use crate::model::{LabelSet, SeriesSlot, varint};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -26,6 +27,10 @@ pub(crate) struct HeadIndex {
     hasher: DefaultHashBuilder,
     /// Bytes of value texts and of long postings, kept as they change.
     text_bytes: usize,
+    /// The label that owns a series.
+    account_label: Box<str>,
+    account_name: Option<NameId>,
+    accounts: Accounts,
     /// How many removals that are not released yet left a value without series.
     limbo: HashMap<(NameId, ValueId), u32>,
 }
@@ -49,6 +54,8 @@ struct Value {
 #[derive(Debug)]
 struct SchemaEntry {
     names: Schema,
+    /// Where the label that owns a series stands among the names.
+    account_at: Option<usize>,
     series: Bitmap,
 }
 
@@ -204,6 +211,43 @@ impl HeadIndex {
         (row.len() <= Self::ROW_BYTES_MAX).then_some(row)
     }
 
+    /// Tells which label owns a series. Only of an index without series.
+    pub(crate) fn own_by(&mut self, account_label: &str) {
+        self.account_label = account_label.into();
+        self.account_name = self.name_id(account_label);
+        let owner = self.account_name;
+        for schema in &mut self.schemas {
+            debug_assert!(schema.series.is_empty());
+            schema.account_at = schema.names.iter().position(|n| Some(*n) == owner);
+        }
+    }
+
+    /// The series of an account; an empty name is that of series without one.
+    pub(crate) fn account(&self, account: &str) -> AccountSeries {
+        match (account, self.account_name) {
+            ("", _) => self.accounts.of(None),
+            (account, Some(name)) => self
+                .find_value(name, account)
+                .map_or_else(AccountSeries::default, |id| self.accounts.of(Some(id))),
+            (_, None) => AccountSeries::default(),
+        }
+    }
+
+    /// The label that owns a series.
+    pub(crate) fn account_label(&self) -> &str {
+        &self.account_label
+    }
+
+    /// The name of the label that owns a series, once any series has it.
+    pub(crate) fn account_name(&self) -> Option<NameId> {
+        self.account_name
+    }
+
+    /// How many series there are.
+    pub(crate) fn series_count(&self) -> u64 {
+        self.accounts.active()
+    }
+
     fn intern_name(&mut self, text: &str) -> NameId {
         if let Some(id) = self.by_name.get(text) {
             return *id;
@@ -216,6 +260,9 @@ impl HeadIndex {
             free: BinaryHeap::new(),
         });
         self.by_name.insert(text.into(), id);
+        if *text == *self.account_label {
+            self.account_name = Some(id);
+        }
         id
     }
 
@@ -246,7 +293,8 @@ impl HeadIndex {
             return *id;
         }
         let id = self.schemas.len() as u32;
-        self.schemas.push(SchemaEntry { names: names.into(), series: Bitmap::new() });
+        let account_at = names.iter().position(|n| Some(*n) == self.account_name);
+        self.schemas.push(SchemaEntry { names: names.into(), account_at, series: Bitmap::new() });
         self.by_schema.insert(names.into(), id);
         id
     }
@@ -254,13 +302,18 @@ impl HeadIndex {
     /// Puts a series with this row (of [`Self::row_of`], or of a checkpoint) at a slot that is free.
     pub(crate) fn insert(&mut self, slot: SeriesSlot, row: &[u8]) {
         let (schema, values) = read_row(row);
-        let Self { names, schemas, rows, .. } = self;
+        let Self { names, schemas, rows, accounts, .. } = self;
         let schema = &mut schemas[schema as usize];
-        for (name, value) in schema.names.iter().zip(values) {
+        let mut account = None;
+        for (at, (name, value)) in schema.names.iter().zip(values).enumerate() {
+            if schema.account_at == Some(at) {
+                account = Some(value);
+            }
             names[name.0 as usize].values[value.0 as usize].postings.insert(slot.0);
         }
         schema.series.add(slot.0);
         rows.set(slot.0, row);
+        accounts.came(account);
     }
 
     /// Whether a row from outside names only what is there.
@@ -276,6 +329,12 @@ impl HeadIndex {
             && schema.names.iter().zip(&values).all(known)
     }
 
+    /// Counts a series at a slot as one that is new, within an interval.
+    pub(crate) fn created(&mut self, slot: SeriesSlot, interval: u64) {
+        let account = self.account_name.and_then(|name| self.value_in(self.rows.get(slot.0)?, name));
+        self.accounts.created(account, interval);
+    }
+
     /// Takes a series out. Its slot, and values that no other series has, go to `released`.
     pub(crate) fn remove(&mut self, slot: SeriesSlot, released: &mut Released) {
         let Some(row) = self.rows.get(slot.0) else { return };
@@ -283,6 +342,7 @@ impl HeadIndex {
         let values: Vec<ValueId> = values.collect();
         let schema = &mut self.schemas[schema as usize];
         schema.series.remove(slot.0);
+        self.accounts.left(schema.account_at.and_then(|at| values.get(at).copied()));
         for (name, id) in schema.names.iter().zip(values) {
             let n = &mut self.names[name.0 as usize];
             let value = &mut n.values[id.0 as usize];
@@ -315,6 +375,9 @@ impl HeadIndex {
                 entry.remove();
             }
             self.text_bytes -= value.text.len() + 8;
+            if self.account_name == Some(*name) {
+                self.accounts.forget(*id);
+            }
             *value = Value::default();
             free.push(Reverse(id.0));
         }
@@ -440,7 +503,10 @@ impl HeadIndex {
                 + n.free.capacity() * 4
                 + n.values.iter().map(|v| v.postings.heap_bytes()).sum::<usize>()
         };
-        self.rows.memory_bytes() + self.text_bytes + self.names.iter().map(of_name).sum::<usize>()
+        self.rows.memory_bytes()
+            + self.accounts.memory_bytes()
+            + self.text_bytes
+            + self.names.iter().map(of_name).sum::<usize>()
     }
 
     // What `index::select` asks for, each a short hold of the shard's lock.
@@ -465,6 +531,17 @@ impl HeadIndex {
     pub(crate) fn count_series(&self, name: NameId, ids: Range<u32>, out: &mut Vec<u64>) {
         let values = &self.names[name.0 as usize].values;
         out.extend(ids.map(|id| values.get(id as usize).map_or(0, |v| v.postings.len())));
+    }
+
+    /// Pushes how many series each of these values of the account label has, as kept.
+    pub(crate) fn count_of_accounts(&self, ids: Range<u32>, out: &mut Vec<u64>) {
+        out.extend(ids.map(|id| self.accounts.of(Some(ValueId(id))).active));
+    }
+
+    /// Pushes how many of `series` have each of these values.
+    pub(crate) fn count_series_in(&self, name: NameId, ids: Range<u32>, series: &Bitmap, out: &mut Vec<u64>) {
+        let values = &self.names[name.0 as usize].values;
+        out.extend(ids.map(|id| values.get(id as usize).map_or(0, |v| v.postings.count_in(series))));
     }
 
     /// As [`Self::copy_values`], but values that no series has now are empty too.

@@ -88,6 +88,16 @@ impl PostingsList {
         }
     }
 
+    /// How many of the ids `others` has.
+    pub fn count_in(&self, others: &Bitmap) -> u64 {
+        match &self.0 {
+            Repr::Inline { len, ids } => {
+                ids[..usize::from(*len)].iter().filter(|id| others.contains(**id)).count() as u64
+            }
+            Repr::Bitmap(b) => b.and_cardinality(others),
+        }
+    }
+
     /// Whether there are no ids.
     pub fn is_empty(&self) -> bool {
         match &self.0 {
@@ -175,6 +185,8 @@ mod tests {
                 prop_assert_eq!(list.len(), model.len() as u64);
                 prop_assert_eq!(list.is_empty(), model.is_empty());
                 prop_assert_eq!(list.contains(id), model.contains(&id));
+                let even = Bitmap::from_iter((0..20).filter(|id| id % 2 == 0));
+                prop_assert_eq!(list.count_in(&even), model.iter().filter(|id| **id % 2 == 0).count() as u64);
                 let mut out = Bitmap::new();
                 list.union_into(&mut out);
                 prop_assert_eq!(out.to_vec(), model.iter().copied().collect::<Vec<_>>());

@@ -315,7 +315,7 @@ struct Lists {
 
 impl Lists {
     fn new(limit: usize) -> Self {
-        let list = || TopList { limit, heap: BinaryHeap::new(), scratch: String::new() };
+        let list = || TopList::new(limit);
         Self {
             metrics: list(),
             accounts: list(),
@@ -336,6 +336,10 @@ pub(crate) struct TopList {
 }
 
 impl TopList {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, heap: BinaryHeap::new(), scratch: String::new() }
+    }
+
     /// Offers a name with a count. Nothing is allocated for what does not get on the list.
     pub(crate) fn offer(&mut self, n: u64, name: &str) {
         if n == 0 || self.limit == 0 {

@@ -12,6 +12,7 @@ mod pieces;
 mod tombstone;
 mod view;
 
+pub(crate) use cardinality::TopList;
 pub use cardinality::{Cardinality, Counted, Top};
 pub use cursor::SeriesCursor;
 pub use grouping::Grouper;

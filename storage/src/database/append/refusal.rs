@@ -23,11 +23,15 @@ pub enum RefusalClass {
     NoMemoryForSeries = 5,
     /// A kind of value that is not stored.
     Unsupported = 6,
+    /// The account, or all together, have as many series as they may have.
+    SeriesLimit = 7,
+    /// The account, or all together, had as many new series as they may have in an interval.
+    SeriesCreatedLimit = 8,
 }
 
 impl RefusalClass {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidLabels,
         Self::LabelLimit,
         Self::TooFarAhead,
@@ -35,6 +39,8 @@ impl RefusalClass {
         Self::Conflict,
         Self::NoMemoryForSeries,
         Self::Unsupported,
+        Self::SeriesLimit,
+        Self::SeriesCreatedLimit,
     ];
 
     /// The name in metrics.
@@ -47,6 +53,8 @@ impl RefusalClass {
             Self::Conflict => "conflict",
             Self::NoMemoryForSeries => "no_memory_for_series",
             Self::Unsupported => "unsupported",
+            Self::SeriesLimit => "series_limit",
+            Self::SeriesCreatedLimit => "series_created_limit",
         }
     }
 
@@ -72,6 +80,17 @@ pub(super) fn series_text(section: &[u8]) -> String {
     let others = labels().filter(|l| l.name != METRIC_NAME);
     let others: Vec<String> = others.map(|l| format!("{}={:?}", l.name, l.value)).collect();
     excerpt(&format!("{name}{{{}}}", others.join(", "))).into_owned()
+}
+
+/// The value of a label in a section in any order, empty without the label; `None` where the section cannot be read that way.
+pub(super) fn label_of<'a>(section: &'a [u8], name: &str) -> Option<&'a str> {
+    for label in SectionIter::new(section) {
+        let label = label.ok()?;
+        if label.name == name {
+            return Some(label.value);
+        }
+    }
+    Some("")
 }
 
 pub(super) fn refused_new(labels: &LabelSet, too_long: bool) -> Refused {

@@ -1,15 +1,18 @@
 //! One request on its way into head and log.
 
-use super::refusal::{REFUSED_MAX, refused_new, series_text};
+use super::refusal::{REFUSED_MAX, label_of, refused_new, series_text};
 use super::{AppendRow, LOG_BATCH_BYTES, RefusalClass, Refused, Resolve};
 use crate::database::Database;
 use crate::database::aliases::Alias;
+use crate::database::limits::{Over, Rooms};
 use crate::head::series::{SampleOutcome, SeriesTable};
 use crate::head::shard::Shard;
+use crate::head::symbols::HeadIndex;
 use crate::model::{
     Fingerprint, LabelSet, Sample, SeriesSlot, ShardId, shard_of_account, shard_of_fingerprint,
 };
 use crate::wal::BatchBuilder;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +28,9 @@ pub(super) struct Progress {
     pub(super) batch: BatchBuilder,
     pub(super) tally: Tally,
     conflicts: Vec<Conflict>,
+    over_limit: Vec<OverLimit>,
+    /// Series that were resolved and then refused for a limit.
+    refused_series: Vec<Fingerprint>,
 }
 
 impl Progress {
@@ -65,6 +71,33 @@ impl Tally {
 struct Conflict {
     row: u32,
     sample: Sample,
+}
+
+/// A row of a new series for which there is no room; its message is written after the locks are gone.
+#[derive(Debug)]
+struct OverLimit {
+    row: u32,
+    over: Over,
+}
+
+/// A row of a series that is not in the head, as far as its section tells.
+#[derive(Clone, Copy)]
+struct Unknown {
+    row: u32,
+    /// Of the series, where the form of the section is known, else of the section.
+    fingerprint: Fingerprint,
+    shard: ShardId,
+}
+
+/// What becomes of a resolved row, if its series is new.
+enum Verdict {
+    /// It is registered with this row.
+    New(Vec<u8>),
+    /// It is not new.
+    Known,
+    Over(Over),
+    TooLong,
+    NoMemory,
 }
 
 /// A row with the label set that it was resolved to.
@@ -148,7 +181,8 @@ impl Request<'_> {
 
     /// Resolves rows that no series was found for, then registers what is new.
     fn append_unknown(&self, rows: Vec<u32>, resolve: &dyn Resolve, progress: &mut Progress) {
-        let rest = self.append_aliased(rows, progress);
+        let unknown = self.append_aliased(rows, progress);
+        let rest = self.refuse_again(unknown, progress);
         let resolved = self.resolve(&rest, resolve, progress);
         let indices = 0..resolved.len() as u32;
         for (shard, of_shard) in self.by_shard(indices, |i| resolved[i as usize].shard) {
@@ -164,40 +198,87 @@ impl Request<'_> {
     }
 
     /// Appends rows whose section is another form of a known series'; returns the others.
-    fn append_aliased(&self, rows: Vec<u32>, progress: &mut Progress) -> Vec<u32> {
+    fn append_aliased(&self, rows: Vec<u32>, progress: &mut Progress) -> Vec<Unknown> {
+        let as_it_came = |row: u32| {
+            let AppendRow { wire, shard, .. } = self.rows[row as usize];
+            Unknown { row, fingerprint: wire, shard }
+        };
         let aliases: Vec<Option<Alias>> = {
             let known = self.database.aliases.lock();
             if known.is_empty() {
-                return rows;
+                return rows.into_iter().map(as_it_came).collect();
             }
             rows.iter().map(|r| known.get(self.rows[*r as usize].wire)).collect()
         };
         let aliased = |i: &u32| aliases[*i as usize].is_some();
         let shard_of = |i: u32| aliases[i as usize].map_or(ShardId(0), |a| a.shard);
-        let mut rest: Vec<u32> = (0..rows.len()).filter(|i| aliases[*i].is_none()).map(|i| rows[i]).collect();
+        let others = (0..rows.len()).filter(|i| aliases[*i].is_none());
+        let mut rest: Vec<Unknown> = others.map(|i| as_it_came(rows[i])).collect();
         for (shard, of_shard) in self.by_shard((0..rows.len() as u32).filter(aliased), shard_of) {
             let shard = self.database.head.shard(shard);
             let mut series = shard.series.lock();
             for i in of_shard {
-                let slot = aliases[i as usize].and_then(|a| series.find(a.fingerprint));
-                match slot {
+                let Some(alias) = aliases[i as usize] else { continue };
+                let row = rows[i as usize];
+                match series.find(alias.fingerprint) {
                     Some(slot) => {
                         progress.tally.aliased += 1;
-                        self.append_samples(rows[i as usize], slot, shard.id, &mut series, progress);
+                        self.append_samples(row, slot, shard.id, &mut series, progress);
                     }
-                    None => rest.push(rows[i as usize]),
+                    None => rest.push(Unknown { row, fingerprint: alias.fingerprint, shard: alias.shard }),
                 }
             }
             self.log(progress);
         }
-        rest.sort_unstable();
+        rest.sort_unstable_by_key(|u| u.row);
         rest
     }
 
-    fn resolve(&self, rows: &[u32], resolve: &dyn Resolve, progress: &mut Progress) -> Vec<Resolved> {
+    /// Refuses again what was refused lately for a limit, as far as the limit still stands; returns the others. A probe and a look
+    /// at the account for each: no labels are checked, sorted or interned.
+    fn refuse_again(&self, unknown: Vec<Unknown>, progress: &mut Progress) -> Vec<Unknown> {
+        let Some(lately) = self.database.limits.refused_lately(unknown.iter().map(|u| u.fingerprint)) else {
+            return unknown;
+        };
+        let account =
+            |i: u32| label_of(self.section(&unknown[i as usize]), &self.database.head.account_label);
+        let mut rest: Vec<Unknown> =
+            unknown.iter().zip(&lately).filter(|(_, lately)| !**lately).map(|(u, _)| *u).collect();
+        let again = (0..unknown.len() as u32).filter(|i| lately[*i as usize]);
+        for (shard, of_shard) in self.by_shard(again, |i| unknown[i as usize].shard) {
+            let accounts: Vec<Option<&str>> = of_shard.iter().map(|i| account(*i)).collect();
+            let mut rooms = self.rooms(accounts.iter().flatten().copied());
+            let shard = self.database.head.shard(shard);
+            let index = shard.index.read();
+            let series = shard.series.lock();
+            for (i, account) in of_shard.into_iter().zip(accounts) {
+                let which = unknown[i as usize];
+                let over = rooms.as_mut().zip(account).and_then(|(rooms, a)| rooms.over(a, &index));
+                // Another request may have registered it meanwhile.
+                match over.filter(|_| series.find(which.fingerprint).is_none()) {
+                    Some(over) => progress.over_limit.push(OverLimit { row: which.row, over }),
+                    None => rest.push(which),
+                }
+            }
+        }
+        rest.sort_unstable_by_key(|u| u.row);
+        rest
+    }
+
+    fn section(&self, unknown: &Unknown) -> &[u8] {
+        self.rows[unknown.row as usize].section
+    }
+
+    /// What is left for new series of these accounts.
+    fn rooms<'a>(&'a self, accounts: impl Iterator<Item = &'a str>) -> Option<Rooms<'a>> {
+        let database = self.database;
+        database.limits.rooms(&database.head, database.clock.monotonic(), accounts)
+    }
+
+    fn resolve(&self, rows: &[Unknown], resolve: &dyn Resolve, progress: &mut Progress) -> Vec<Resolved> {
         let mut resolved = Vec::with_capacity(rows.len());
-        for row in rows {
-            let r = &self.rows[*row as usize];
+        for row in rows.iter().map(|u| u.row) {
+            let r = &self.rows[row as usize];
             match resolve.resolve(r.section) {
                 Ok(labels) => {
                     let fingerprint = labels.fingerprint(self.database.seed());
@@ -205,7 +286,7 @@ impl Request<'_> {
                         Some(account) => shard_of_account(account.as_bytes(), self.database.shards()),
                         None => shard_of_fingerprint(fingerprint, self.database.shards()),
                     };
-                    resolved.push(Resolved { row: *row, fingerprint, shard, labels });
+                    resolved.push(Resolved { row, fingerprint, shard, labels });
                 }
                 Err(refused) => progress.tally.refuse(r.sample_count(), refused),
             }
@@ -214,40 +295,100 @@ impl Request<'_> {
     }
 
     /// Registers series of one shard, unless another request was faster, and appends their samples.
-    fn register(&self, shard: &Shard, which: &[u32], resolved: &[Resolved], progress: &mut Progress) {
+    fn register<'a>(
+        &'a self,
+        shard: &Shard,
+        which: &[u32],
+        resolved: &'a [Resolved],
+        progress: &mut Progress,
+    ) {
         let of_shard = || which.iter().map(|i| &resolved[*i as usize]);
         let (account_label, seed) = (&self.database.head.account_label, self.database.seed());
         let families: Vec<u64> = of_shard().map(|r| r.labels.key(account_label, seed).family).collect();
-        let refuse_new = self.database.refuse_new_series.load(Ordering::Relaxed);
+        let account = |r: &'a Resolved| r.labels.get(account_label).unwrap_or("");
+        let mut rooms = self.rooms(of_shard().map(account));
         let mut index = shard.index.write();
-        let rows: Vec<Option<Vec<u8>>> = match refuse_new {
-            true => Vec::new(),
-            false => of_shard().map(|r| index.row_of(&r.labels)).collect(),
-        };
+        let verdicts = self.verdicts(shard, &mut index, rooms.as_mut(), which, resolved);
         let mut new = Vec::new();
         {
             let mut series = shard.series.lock();
-            for (at, Resolved { row, fingerprint, labels, .. }) in of_shard().enumerate() {
-                let slot = match (series.find(*fingerprint), rows.get(at)) {
+            for (at, (r, verdict)) in of_shard().zip(&verdicts).enumerate() {
+                let slot = match (series.find(r.fingerprint), verdict) {
                     (Some(slot), _) => slot,
-                    (None, Some(Some(label_row))) => {
-                        let (slot, generation) = series.register(*fingerprint, families[at]);
-                        progress.batch.registration(shard.id, slot, generation, labels.section());
-                        new.push((slot, label_row));
+                    (None, Verdict::New(label_row)) => {
+                        let (slot, generation) = series.register(r.fingerprint, families[at]);
+                        progress.batch.registration(shard.id, slot, generation, r.labels.section());
+                        new.push((slot, label_row, account(r)));
                         slot
                     }
-                    (None, refusal) => {
-                        let samples = self.rows[*row as usize].sample_count();
-                        progress.tally.refuse(samples, refused_new(labels, refusal.is_some()));
+                    (None, verdict) => {
+                        self.refuse(r, verdict, progress);
                         continue;
                     }
                 };
-                self.append_samples(*row, slot, shard.id, &mut series, progress);
+                self.append_samples(r.row, slot, shard.id, &mut series, progress);
             }
             self.log(progress);
         }
         progress.tally.registered += new.len() as u64;
-        new.iter().for_each(|(slot, row)| index.insert(*slot, row));
+        for (slot, label_row, account) in &new {
+            let interval = rooms.as_mut().map_or(0, |rooms| rooms.interval(account, &index));
+            index.insert(*slot, label_row);
+            index.created(*slot, interval);
+        }
+        if let Some(rooms) = &mut rooms {
+            rooms.registered(new.len() as u64);
+        }
+    }
+
+    /// Decides what becomes of rows whose series are new. Only what is registered is interned: what is refused leaves nothing.
+    fn verdicts<'r>(
+        &self,
+        shard: &Shard,
+        index: &mut HeadIndex,
+        mut rooms: Option<&mut Rooms<'r>>,
+        which: &[u32],
+        resolved: &'r [Resolved],
+    ) -> Vec<Verdict> {
+        if self.database.refuse_new_series.load(Ordering::Relaxed) {
+            return which.iter().map(|_| Verdict::NoMemory).collect();
+        }
+        let of_shard = || which.iter().map(|i| &resolved[*i as usize]);
+        let known: Vec<bool> = match rooms {
+            Some(_) => {
+                let series = shard.series.lock();
+                of_shard().map(|r| series.find(r.fingerprint).is_some()).collect()
+            }
+            None => Vec::new(),
+        };
+        let mut admitted = HashSet::new();
+        let mut verdict = |(at, r): (usize, &'r Resolved)| {
+            if let Some(rooms) = rooms.as_deref_mut() {
+                if known[at] {
+                    return Verdict::Known;
+                }
+                // A request may have several rows of one series.
+                if !admitted.contains(&r.fingerprint) {
+                    let account = r.labels.get(&self.database.head.account_label).unwrap_or("");
+                    if let Err(over) = rooms.take(account, index) {
+                        return Verdict::Over(over);
+                    }
+                    admitted.insert(r.fingerprint);
+                }
+            }
+            index.row_of(&r.labels).map_or(Verdict::TooLong, Verdict::New)
+        };
+        of_shard().enumerate().map(&mut verdict).collect()
+    }
+
+    fn refuse(&self, r: &Resolved, verdict: &Verdict, progress: &mut Progress) {
+        if let Verdict::Over(over) = verdict {
+            progress.over_limit.push(OverLimit { row: r.row, over: *over });
+            progress.refused_series.push(r.fingerprint);
+            return;
+        }
+        let samples = self.rows[r.row as usize].sample_count();
+        progress.tally.refuse(samples, refused_new(&r.labels, matches!(verdict, Verdict::TooLong)));
     }
 
     /// Hands what has gathered to the log. Under the shard's lock: see the order of locks.
@@ -257,8 +398,32 @@ impl Request<'_> {
         }
     }
 
+    /// Counts what limits refused, by account, and writes the messages of the first.
+    fn report_over_limit(&self, progress: &mut Progress) {
+        if progress.over_limit.is_empty() {
+            return;
+        }
+        let limits = &self.database.limits;
+        limits.remember(progress.refused_series.iter().copied());
+        let account_of = |section| label_of(section, &self.database.head.account_label).unwrap_or("");
+        let row = |o: &OverLimit| &self.rows[o.row as usize];
+        limits.count(
+            progress.over_limit.iter().map(|o| (account_of(row(o).section), o.over, row(o).sample_count())),
+        );
+        for (n, refused) in progress.over_limit.iter().enumerate() {
+            let AppendRow { section, .. } = *row(refused);
+            let message = match n < REFUSED_MAX {
+                false => String::new(),
+                true => format!("{}: {}", series_text(section), refused.over.reason(account_of(section))),
+            };
+            let class = refused.over.class();
+            progress.tally.refuse(row(refused).sample_count(), Refused { class, message });
+        }
+    }
+
     /// Writes the messages of conflicts, now that no lock is held.
     fn report(&self, progress: &mut Progress) {
+        self.report_over_limit(progress);
         for (n, conflict) in progress.conflicts.iter().enumerate() {
             let message = match n < REFUSED_MAX {
                 false => String::new(),

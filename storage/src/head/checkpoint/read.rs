@@ -249,6 +249,7 @@ fn load_shard(shard: &Shard, frames: &ShardFrames<'_>, mut gaps: u32) -> LoadedS
             return (lsns, damage);
         }
     };
+    index.own_by(shard.index.read().account_label());
     let mut series = shard.series.lock();
     let mut expected = 0;
     for (offset, payload) in &frames.slices {

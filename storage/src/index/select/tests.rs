@@ -194,6 +194,22 @@ fn lists_of_plain_strings_read_no_values() {
     assert_eq!(model.read.get(), 0);
 }
 
+#[test]
+fn matchers_that_keep_all_read_no_values() {
+    let model = Model::new((0..3000).map(|i| set(&[("a", &i.to_string()), ("n", "x")])).collect());
+    for (op, value) in [("=~", ".+"), ("!=", ""), ("=~", ".*"), ("!~", ""), ("=~", "(.+)")] {
+        assert_eq!(
+            selected(&model, &[matcher("n", "=", "x"), matcher("a", op, value)]).len(),
+            3000,
+            "{op}{value}"
+        );
+    }
+    for (op, value) in [("=", ""), ("!~", ".+"), ("!~", ".*"), ("=~", "")] {
+        assert_eq!(selected(&model, &[matcher("a", op, value)]).len(), 0, "{op}{value}");
+    }
+    assert_eq!(model.read.get(), 0);
+}
+
 pub(crate) fn label_sets() -> impl Strategy<Value = Vec<LabelSet>> {
     let value = prop_oneof!["", "[ab]{1,2}", "x[0-9]"];
     let one = proptest::collection::btree_map("[nio]", value, 0..4);

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn a_list_keeps_the_greatest_and_breaks_ties_by_name() {
     let check = |limit: usize, offers: &[(u64, &str)], want: &[(&str, u64)]| {
-        let mut list = TopList { limit, heap: BinaryHeap::new(), scratch: String::new() };
+        let mut list = TopList::new(limit);
         offers.iter().for_each(|(n, name)| list.offer(*n, name));
         let top = list.into_top();
         assert_eq!(top.iter().map(|(name, n)| (name.as_str(), *n)).collect::<Vec<_>>(), want);
