@@ -45,6 +45,9 @@ pub enum Refusal {
     /// Some of the series are new and there is no room for new ones; the rest is stored.
     #[error("{0}")]
     NoRoom(String),
+    /// Some of the series are new, and the head is being flushed to make room for them; the rest is stored.
+    #[error("{0}")]
+    Flushing(String),
     /// Too many bytes are in flight.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -60,7 +63,7 @@ impl Refusal {
             Self::Snappy(_) | Self::Expansion { .. } | Self::TooLarge { .. } => 400,
             Self::Walk(_) | Self::Invalid(_) => 400,
             Self::NoRoom(_) => 429,
-            Self::Overloaded(_) | Self::Storage(_) => 503,
+            Self::Flushing(_) | Self::Overloaded(_) | Self::Storage(_) => 503,
         }
     }
 
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Walk(WalkError::TooManySamples { .. }) => "request_samples",
             Self::Invalid(_) => "samples",
             Self::NoRoom(_) => "no_memory_for_series",
+            Self::Flushing(_) => "flushing",
             Self::Overloaded(_) => "in_flight_bytes",
             Self::Storage(_) => "storage",
         }
@@ -80,7 +84,7 @@ impl Refusal {
     /// How long the sender should wait before it repeats the request; `None` where it should not.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded(_) => Some(Duration::from_secs(1)),
+            Self::Flushing(_) | Self::Overloaded(_) => Some(Duration::from_secs(1)),
             Self::Storage(_) => Some(Duration::from_secs(5)),
             Self::NoRoom(_) => Some(Duration::from_secs(60)),
             _ => None,
@@ -137,10 +141,12 @@ impl Refusals {
             return None;
         }
         let text = self.text(written);
-        let temporary = |(class, n): (&RefusalClass, &u64)| *n > 0 && class.is_temporary();
-        Some(match RefusalClass::ALL.iter().zip(&self.counts).any(temporary) {
-            true => Refusal::NoRoom(text),
-            false => Refusal::Invalid(text),
+        // What comes again within a second tells the rest of its refusals then.
+        let has = |class: RefusalClass| self.counts[class as usize] > 0;
+        Some(match (has(RefusalClass::Flushing), has(RefusalClass::NoMemoryForSeries)) {
+            (true, _) => Refusal::Flushing(text),
+            (false, true) => Refusal::NoRoom(text),
+            (false, false) => Refusal::Invalid(text),
         })
     }
 
@@ -178,6 +184,7 @@ mod tests {
         check(WalkError::TooManySamples { max: 1 }.into(), 400, None);
         check(Refusal::Invalid("x".into()), 400, None);
         check(Refusal::NoRoom("x".into()), 429, Some(60));
+        check(Refusal::Flushing("x".into()), 503, Some(1));
         check(Overloaded { in_flight: 1, wanted: 1, max: 1 }.into(), 503, Some(1));
         check(Refusal::Storage("x".into()), 503, Some(5));
     }

@@ -5,6 +5,7 @@
 use super::backoff::Backoff;
 use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR};
 use super::manifest::{BlockEntry, CheckpointEntry, Edit, MERGED_PLACE, Manifest, State};
+use super::memory::{is_still_full, wants_flush};
 use super::open::open_block;
 use super::replay::Replayed;
 use super::reserve::{Reserve, is_for_want_of_room};
@@ -14,6 +15,8 @@ use super::{CutError, Database, DatabaseOptions};
 use crate::compact::cut::{self, Cutter, Written};
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
+use crate::head::series::SeriesTable;
+use crate::head::shard::Shard;
 use crate::head::{CheckpointError, checkpoint};
 use crate::io::step_back;
 use crate::model::{BlockId, DurationMs, Lsn, TimeRange, TimestampMs, Window};
@@ -29,12 +32,12 @@ use std::time::Duration;
 const CUT_AFTER: DurationMs = DurationMs::mins(5);
 /// After a flush that did not help, the next one waits so long.
 const FLUSH_PAUSE: Duration = Duration::from_secs(300);
-/// How often memory is counted, idle series are looked for, and checkpoints are considered.
+/// Idle series are looked for when the newest sample is so much newer than the last time: it walks all series.
+const IDLE_LOOK_EVERY: DurationMs = DurationMs::mins(1);
+/// How often the memory of postings, which is estimated in between, is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// How often cuts and checkpoints are considered. Memory is judged at each tick.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Beyond so many times the budget new series are refused even while a cut is under way.
-const BRAKE_AT: u64 = 2;
-/// How often memory is looked at while a cut or a checkpoint is under way.
-const BRAKE_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait after cuts or checkpoints that failed: memory fills up meanwhile.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether blocks are to be merged or dropped.
@@ -56,6 +59,9 @@ pub(super) struct Maintenance {
     checkpoint_bytes: u64,
     last_look: Option<Duration>,
     backoff: Backoff,
+    last_count: Duration,
+    /// The newest sample when idle series were last looked for.
+    idle_looked_at: TimestampMs,
     /// The last flush for memory, if it did not help.
     last_flush: Option<Duration>,
 }
@@ -95,7 +101,7 @@ pub(super) fn due(s: &Situation) -> Due {
     if closed > s.cut_until {
         return Due::Cut(closed);
     }
-    if s.memory_bytes > s.memory_budget && s.since_flush.is_none_or(|t| t >= FLUSH_PAUSE) {
+    if wants_flush(s.memory_bytes, s.memory_budget) && s.since_flush.is_none_or(|t| t >= FLUSH_PAUSE) {
         return Due::Flush;
     }
     if s.is_log_long() || s.log_wants_room { Due::Checkpoint } else { Due::Nothing }
@@ -128,6 +134,8 @@ impl Maintenance {
             checkpoint_bytes: state.checkpoint.as_ref().map_or(0, |c| c.bytes),
             last_look: None,
             backoff: Backoff::new(LOOK_EVERY, RETRY_MAX),
+            last_count: Duration::ZERO,
+            idle_looked_at: TimestampMs::MIN,
             last_flush: None,
         }
     }
@@ -137,7 +145,6 @@ impl Database {
     /// Starts the threads that maintain the directory.
     pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
         self.start_thread("maintain", DatabaseOptions::TICK, |database| database.maintain())?;
-        self.start_thread("memory", BRAKE_EVERY, |database| database.brake())?;
         let mut stepped_back = false;
         self.start_thread("compact", COMPACT_EVERY, move |database| {
             if !std::mem::replace(&mut stepped_back, true) {
@@ -188,22 +195,21 @@ impl Database {
             return; // Nothing could be committed, and trying would rewrite whole blocks every few seconds.
         }
         let now = self.clock.monotonic();
+        self.count_memory(&mut m, now);
+        let memory_bytes = self.memory_bytes();
         if m.backoff.is_waiting(now) {
             return;
         }
         let looked_lately = m.last_look.is_some_and(|t| now.saturating_sub(t) < LOOK_EVERY);
-        if looked_lately && self.options.background {
+        let may_wait = looked_lately && !wants_flush(memory_bytes, self.options.memory_budget);
+        if may_wait && self.options.background {
             return;
         }
         m.last_look = Some(now);
-        let (newest, latest) = (self.newest(), self.latest());
-        self.head.shards.iter().for_each(|s| {
-            s.for_each_slice(|series, slots| series.freeze_idle(slots, latest, &self.head.log));
-        });
+        let newest = self.newest();
+        self.freeze_idle(&mut m, newest);
         // Where the clock was ahead and is right again, windows are closed that were not over.
         m.cut_until = m.cut_until.min(closed_until(newest, self.head.window));
-        let memory_bytes = self.memory_bytes();
-        self.counters.memory_bytes.store(memory_bytes, Ordering::Relaxed);
         let wal = self.wal.stats();
         let situation = Situation {
             newest,
@@ -251,6 +257,28 @@ impl Database {
         self.keep_reserve(&mut m);
     }
 
+    /// Counts what is estimated between requests, once a minute.
+    fn count_memory(&self, m: &mut Maintenance, now: Duration) {
+        if now.saturating_sub(m.last_count) >= COUNT_EVERY {
+            m.last_count = now;
+            self.head.shards.iter().for_each(Shard::count_memory);
+        }
+    }
+
+    /// Moves the open chunks of idle series to the head-chunk log, once a minute of data. It looks again at once where the
+    /// clock went back.
+    fn freeze_idle(&self, m: &mut Maintenance, newest: TimestampMs) {
+        let looked = m.idle_looked_at;
+        if looked <= newest && looked > newest - IDLE_LOOK_EVERY && newest != TimestampMs::MIN {
+            return;
+        }
+        m.idle_looked_at = newest;
+        let latest = self.latest();
+        self.head.shards.iter().for_each(|s| {
+            s.for_each_slice(|series, slots| series.freeze_idle(slots, latest, &self.head.log));
+        });
+    }
+
     /// Does `work`, and where the disk has no room for it, once more in that of the reserve.
     pub(super) fn with_reserve(
         &self,
@@ -278,11 +306,11 @@ impl Database {
     }
 
     /// New series are refused once a flush did not help, and admitted again when memory has been freed. Before a flush was
-    /// tried nothing is refused (but see [`Self::brake`]): many senders drop what they are told to send later.
+    /// tried nothing is refused: many senders drop what they are told to send later.
     fn refuse_or_admit(&self, m: &mut Maintenance, flushed: bool, now: Duration) {
         // Series whose samples are in blocks now leave before memory is judged.
         self.retire(m);
-        let full = self.memory_bytes() > self.options.memory_budget / 5 * 4;
+        let full = is_still_full(self.memory_bytes(), self.options.memory_budget);
         if flushed {
             m.last_flush = full.then_some(now);
         }
@@ -294,30 +322,6 @@ impl Database {
                 "memory budget of the head: new series"
             );
         }
-    }
-
-    /// While a cut is under way nobody judges memory, and series may come faster than it frees room: beyond twice the budget new
-    /// ones are refused until it is done.
-    pub(super) fn brake(&self) {
-        let is_cutting = self.maintenance.try_lock().is_none();
-        let budget = self.options.memory_budget;
-        if !is_cutting || self.memory_bytes() / BRAKE_AT <= budget {
-            return;
-        }
-        if !self.refuse_new_series.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                budget,
-                "the head has twice its memory budget, and a cut is under way: new series are refused"
-            );
-        }
-    }
-
-    /// Bytes of memory that count against the head's budget.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        self.head.memory_bytes()
-            + self.wal.stats().buffer_bytes
-            + self.aliases.lock().memory_bytes()
-            + self.limits.memory_bytes()
     }
 
     /// The time of the newest sample by which windows are over.
@@ -370,6 +374,7 @@ impl Database {
     ) -> Result<bool, CutError> {
         let started = self.clock.monotonic();
         let old = self.view.load_full();
+        let idle = self.idle();
         let cut::Frozen { positions, doubted } = cut::freeze(&self.head, until, deleted);
         let cutter = Cutter {
             fs: &self.fs,
@@ -417,7 +422,7 @@ impl Database {
         }));
         // While windows are postponed no series is known to be in blocks as a whole.
         let until = if postponed.is_empty() { until } else { TimestampMs::MIN };
-        m.retired.push(&old, Retired::Series { until, positions, cuts });
+        m.retired.push(&old, Retired::Series { until, positions, cuts, idle });
         Ok(postponed.is_empty())
     }
 
@@ -520,7 +525,9 @@ impl Database {
     pub(super) fn retire(&self, m: &mut Maintenance) {
         while let Some(retired) = m.retired.pop() {
             match retired {
-                Retired::Series { until, positions, cuts } => self.retire_series(m, until, &positions, &cuts),
+                Retired::Series { until, positions, cuts, idle } => {
+                    self.retire_series(m, until, &positions, &cuts, idle)
+                }
                 Retired::Blocks(blocks) => blocks.iter().for_each(|id| self.discard_block(*id)),
                 Retired::Ids(released) => {
                     released.iter().for_each(|(shard, released)| self.head.shard(*shard).release(released));
@@ -535,13 +542,15 @@ impl Database {
         until: TimestampMs,
         positions: &[HeadPos],
         cuts: &CutPositions,
+        idle: DurationMs,
     ) {
         let latest = self.latest();
         let mut left = Vec::new();
         for shard in &self.head.shards {
             let position = positions[shard.id.index()];
-            let released =
-                shard.remove_series(|series, slot| series.may_leave(slot, until, latest, position));
+            let may_leave =
+                |series: &SeriesTable, slot| series.may_leave(slot, until, latest, position, idle);
+            let released = shard.remove_series(may_leave);
             if !released.is_empty() {
                 left.push((shard.id, released));
             }

@@ -18,6 +18,7 @@ mod inspect;
 mod limits;
 mod maintain;
 mod manifest;
+mod memory;
 mod open;
 mod options;
 mod replay;

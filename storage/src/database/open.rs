@@ -12,6 +12,7 @@ use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
+use crate::head::shard::Shard;
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace, Unmapped};
 use crate::model::{BlockId, DurationMs, Lsn, ShardCount};
@@ -121,6 +122,7 @@ impl Database {
         tell_aside(&aside);
         let tombstones = state.tombstones_over(&Tombstones::default(), shards);
         let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
+        head.shards.iter().for_each(Shard::count_memory);
         let database = Arc::new(Self {
             dir,
             fs,

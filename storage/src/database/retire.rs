@@ -7,7 +7,7 @@
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::symbols::Released;
-use crate::model::{BlockId, ShardId, TimestampMs};
+use crate::model::{BlockId, DurationMs, ShardId, TimestampMs};
 use crate::read::ViewState;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -15,9 +15,9 @@ use std::sync::{Arc, Weak};
 /// What to do.
 #[derive(Debug)]
 pub(super) enum Retired {
-    /// Idle series whose data lies in windows that end by `until`, in records below the shard's position; and segments of
+    /// Series that have been silent for `idle`, whose data lies in windows that end by `until`, in records below the shard's position; and segments of
     /// which all is cut in the view that was published then. Later cuts do not count: readers of that view may be left.
-    Series { until: TimestampMs, positions: Vec<HeadPos>, cuts: CutPositions },
+    Series { until: TimestampMs, positions: Vec<HeadPos>, cuts: CutPositions, idle: DurationMs },
     /// Blocks that others have taken the place of, or that are past retention.
     Blocks(Vec<BlockId>),
     /// Ids that removed series left behind.

@@ -13,7 +13,6 @@ use std::time::Duration;
 /// Counts since the process began.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) memory_bytes: AtomicU64,
     pub(super) deletions: AtomicU64,
     pub(super) undeletions: AtomicU64,
     pub(super) cuts: AtomicU64,
@@ -157,7 +156,7 @@ pub struct HeadStats {
     pub oldest: Option<TimestampMs>,
     /// The newest sample.
     pub newest: Option<TimestampMs>,
-    /// Bytes of memory when they were last counted.
+    /// Bytes of memory that count against the budget.
     pub memory_bytes: u64,
     /// Bytes that it may take.
     pub memory_budget: u64,
@@ -290,7 +289,7 @@ impl Database {
 
     fn head_stats(&self) -> HeadStats {
         let mut stats = HeadStats {
-            memory_bytes: self.counters.memory_bytes.load(Relaxed),
+            memory_bytes: self.memory_bytes(),
             memory_budget: self.options.memory_budget,
             log_bytes: self.head.log.mapped_bytes(),
             refuses_new_series: self.refuse_new_series.load(Relaxed),

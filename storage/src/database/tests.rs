@@ -322,13 +322,14 @@ fn a_clock_that_was_ahead_closes_no_windows_once_it_is_right() {
 #[test]
 fn full_memory_flushes_then_refuses_new_series() {
     let fs = SimFs::new(1);
-    let db = Database::open(DatabaseOptions { memory_budget: 1, ..options(&fs) }).unwrap();
+    let memory_budget = open(&SimFs::new(2)).memory_bytes();
+    let db = Database::open(DatabaseOptions { memory_budget, ..options(&fs) }).unwrap();
     let l = labels("m", "1", 0);
     append(&db, &[(&l, &[(HOUR, 1.0)])]).unwrap();
     db.maintain();
     assert_eq!(db.stats().blocks, 0, "first the closed windows, which are empty");
-    let new = append(&db, &[(&labels("m", "1", 2), &[(HOUR, 1.0)])]).unwrap();
-    assert_eq!(new.written, 1, "nothing is refused before a flush was tried");
+    let waits = append(&db, &[(&labels("m", "1", 2), &[(HOUR, 1.0)])]).unwrap();
+    assert_eq!(waits.refused_by_class[RefusalClass::Flushing as usize], 1, "no flush was tried yet");
     db.maintain();
     assert_eq!(db.stats().blocks, 1);
     let refused = append(&db, &[(&labels("m", "1", 1), &[(HOUR, 1.0)])]).unwrap();
@@ -338,19 +339,21 @@ fn full_memory_flushes_then_refuses_new_series() {
 }
 
 #[test]
-fn beyond_twice_the_budget_new_series_are_refused_while_a_cut_is_under_way() {
+fn beyond_the_budget_new_series_wait_for_the_flush() {
     let fs = SimFs::new(1);
-    let db = Database::open(DatabaseOptions { memory_budget: 1, ..options(&fs) }).unwrap();
-    let written = |n| append(&db, &[(&labels("m", "1", n), &[(HOUR, 1.0)])]).unwrap().written;
-    db.brake();
-    assert_eq!(written(0), 1, "the next look at what is due decides");
-    let cutting = db.maintenance.lock();
-    db.brake();
-    assert_eq!((written(1), written(0)), (0, 1), "known series go on");
-    drop(cutting);
+    let empty = open(&SimFs::new(2)).memory_bytes();
+    let memory_budget = empty + (1 << 20);
+    let db = Database::open(DatabaseOptions { memory_budget, ..options(&fs) }).unwrap();
+    let add = |n, t| append(&db, &[(&labels("m", "1", n), &[(t, 1.0)])]).unwrap();
+    let waits = |a: &Appended| a.refused_by_class[RefusalClass::Flushing as usize] == 1;
+    let admitted = (0..100_000).take_while(|n| !waits(&add(*n, HOUR))).count();
+    assert!(db.memory_bytes() < memory_budget + (64 << 10), "known without a look of the maintenance");
+    assert_eq!(add(0, HOUR + 1).written, 1, "known series go on");
+    append(&db, &[(&labels("m", "1", 0), &[(HOUR + 3 * 60_000, 1.0)])]).unwrap();
     db.maintain();
     db.maintain();
-    assert_eq!(db.stats().blocks, 1);
+    assert_eq!((db.stats().blocks, db.stats().head.series), (1, 1), "what is silent for two minutes leaves");
+    assert!(!waits(&add(admitted, HOUR + 3 * 60_000)), "sent again, it is taken");
 }
 
 #[test]

@@ -27,6 +27,8 @@ use std::ops::Range;
 const CHUNK_SAMPLES_MAX: u32 = 120;
 /// A series without a sample for so long, by its shard's newest sample, gives its open chunk back.
 pub(crate) const IDLE: DurationMs = DurationMs::mins(10);
+/// The same where memory is short: two scrapes of a slow target.
+pub(crate) const IDLE_UNDER_PRESSURE: DurationMs = DurationMs::mins(2);
 
 /// One series, or a free slot.
 #[derive(Clone, Debug)]
@@ -446,7 +448,7 @@ impl SeriesTable {
 
     /// Moves the open chunks of idle series of a slice to the log. Samples beyond `latest` make no other series idle.
     pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, latest: TimestampMs, log: &HeadLog) {
-        let idle_before = self.idle_before(latest);
+        let idle_before = self.newest.min(latest) - IDLE;
         for slot in slots.map(SeriesSlot) {
             if self.record(slot).is_some_and(|r| r.open.is_some() && r.last_t < idle_before) {
                 self.freeze(slot, log);
@@ -454,26 +456,24 @@ impl SeriesTable {
         }
     }
 
-    /// Whether a series is idle, and all it ever got lies in windows that end by `until` and in records below `position`
-    /// that the checkpoint in force knows of. Samples beyond `latest` make no other series idle.
+    /// Whether a series has ended or been silent for `idle`, and all it ever got lies in windows that end by `until` and in
+    /// records below `position` that the checkpoint in force knows of. Samples beyond `latest` make no other series idle.
     pub(crate) fn may_leave(
         &self,
         slot: SeriesSlot,
         until: TimestampMs,
         latest: TimestampMs,
         position: HeadPos,
+        idle: DurationMs,
     ) -> bool {
+        let idle_before = self.newest.min(latest) - idle;
         self.record(slot).is_some_and(|r| {
             r.open.is_none()
                 && !r.touched
                 && r.tail < position
-                && r.last_t < self.idle_before(latest)
+                && (r.last_t < idle_before || is_stale(f64::from_bits(r.last_bits)))
                 && Window::of(r.last_t, self.window).end() <= until
         }) && self.late.get(slot).is_empty()
-    }
-
-    fn idle_before(&self, latest: TimestampMs) -> TimestampMs {
-        self.newest.min(latest) - IDLE
     }
 
     /// Copies a slice for a checkpoint. Series that get no sample from here on may leave once it is in force.

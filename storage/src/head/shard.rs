@@ -10,6 +10,7 @@ use crate::model::{DurationMs, SeriesSlot, ShardId};
 use parking_lot::{Mutex, RwLock};
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Slots that are looked at in one hold of a lock.
 pub(crate) const SLICE: u32 = 1024;
@@ -20,11 +21,20 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) index: RwLock<HeadIndex>,
     pub(crate) series: Mutex<SeriesTable>,
+    /// Heap bytes of index and series, as whoever changed them last has told.
+    index_bytes: AtomicUsize,
+    series_bytes: AtomicUsize,
 }
 
 impl Shard {
     pub(crate) fn new(id: ShardId, window: DurationMs) -> Self {
-        Self { id, index: RwLock::default(), series: Mutex::new(SeriesTable::new(id, window)) }
+        Self {
+            id,
+            index: RwLock::default(),
+            series: Mutex::new(SeriesTable::new(id, window)),
+            index_bytes: AtomicUsize::new(0),
+            series_bytes: AtomicUsize::new(0),
+        }
     }
 
     /// Calls `f` for each slice of the slots that there are now, with the series locked anew for each.
@@ -34,7 +44,7 @@ impl Shard {
             let mut series = self.series.lock();
             let end = series.slots().min(first + SLICE);
             if first >= end {
-                return;
+                return self.tell_series_bytes(&series);
             }
             f(&mut series, first..end);
             first = end;
@@ -64,13 +74,36 @@ impl Shard {
 
     /// Lets slots and values of a removal be given again. No reader that ran during the removal may be left.
     pub(crate) fn release(&self, released: &Released) {
-        self.index.write().release(released);
-        self.series.lock().reuse(released.slots());
+        let mut index = self.index.write();
+        index.release(released);
+        self.tell_index_bytes(&index);
+        drop(index);
+        let mut series = self.series.lock();
+        series.reuse(released.slots());
+        self.tell_series_bytes(&series);
     }
 
-    /// Heap bytes.
+    /// Heap bytes, as last told: no lock is taken.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.index.read().memory_bytes() + self.series.lock().memory_bytes()
+        self.index_bytes.load(Relaxed) + self.series_bytes.load(Relaxed)
+    }
+
+    /// Tells what the index takes, after a change and under its lock.
+    pub(crate) fn tell_index_bytes(&self, index: &HeadIndex) {
+        self.index_bytes.store(index.memory_bytes(), Relaxed);
+    }
+
+    /// Tells what the series take, after a change and under their lock.
+    pub(crate) fn tell_series_bytes(&self, series: &SeriesTable) {
+        self.series_bytes.store(series.memory_bytes(), Relaxed);
+    }
+
+    /// Counts what both take. Walks the index's values.
+    pub(crate) fn count_memory(&self) {
+        let mut index = self.index.write();
+        index.count_postings();
+        self.tell_index_bytes(&index);
+        self.tell_series_bytes(&self.series.lock());
     }
 }
 

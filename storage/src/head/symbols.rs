@@ -25,12 +25,14 @@ pub(crate) struct HeadIndex {
     by_schema: HashMap<Schema, u32>,
     rows: Rows,
     hasher: DefaultHashBuilder,
-    /// Bytes of value texts and of long postings, kept as they change.
+    /// Bytes of value texts, kept as they change.
     text_bytes: usize,
     /// The label that owns a series.
     account_label: Box<str>,
     account_name: Option<NameId>,
     accounts: Accounts,
+    /// Heap bytes of postings when they were last counted, and what each id since then may have taken.
+    postings_bytes: usize,
     /// How many removals that are not released yet left a value without series.
     limbo: HashMap<(NameId, ValueId), u32>,
 }
@@ -302,14 +304,16 @@ impl HeadIndex {
     /// Puts a series with this row (of [`Self::row_of`], or of a checkpoint) at a slot that is free.
     pub(crate) fn insert(&mut self, slot: SeriesSlot, row: &[u8]) {
         let (schema, values) = read_row(row);
-        let Self { names, schemas, rows, accounts, .. } = self;
+        let Self { names, schemas, rows, accounts, postings_bytes, .. } = self;
         let schema = &mut schemas[schema as usize];
         let mut account = None;
         for (at, (name, value)) in schema.names.iter().zip(values).enumerate() {
             if schema.account_at == Some(at) {
                 account = Some(value);
             }
-            names[name.0 as usize].values[value.0 as usize].postings.insert(slot.0);
+            let postings = &mut names[name.0 as usize].values[value.0 as usize].postings;
+            *postings_bytes += postings.heap_bytes_of_next();
+            postings.insert(slot.0);
         }
         schema.series.add(slot.0);
         rows.set(slot.0, row);
@@ -391,6 +395,7 @@ impl HeadIndex {
             self.names[name as usize].shrink(|text| self.hasher.hash_one(text));
         }
         self.rows.shrink();
+        self.count_postings();
         if self.limbo.is_empty() {
             self.limbo.shrink_to_fit();
         }
@@ -495,18 +500,23 @@ impl HeadIndex {
         Some(())
     }
 
-    /// Heap bytes. Walks the names and their long postings: for the minute, not for the sample.
+    /// Counts the heap bytes of postings anew. Walks all values: for the minute, not for the request.
+    pub(crate) fn count_postings(&mut self) {
+        let values = self.names.iter().flat_map(|n| &n.values);
+        self.postings_bytes = values.map(|v| v.postings.heap_bytes()).sum();
+    }
+
+    /// Heap bytes; those of postings as last counted and estimated since. Walks the names.
     pub(crate) fn memory_bytes(&self) -> usize {
         let of_name = |n: &Name| {
-            n.values.capacity() * size_of::<Value>()
-                + n.by_value.allocation_size()
-                + n.free.capacity() * 4
-                + n.values.iter().map(|v| v.postings.heap_bytes()).sum::<usize>()
+            n.values.capacity() * size_of::<Value>() + n.by_value.allocation_size() + n.free.capacity() * 4
         };
+        let names = self.names.iter().map(of_name).sum::<usize>();
         self.rows.memory_bytes()
             + self.accounts.memory_bytes()
             + self.text_bytes
-            + self.names.iter().map(of_name).sum::<usize>()
+            + self.postings_bytes
+            + names
     }
 
     // What `index::select` asks for, each a short hold of the shard's lock.

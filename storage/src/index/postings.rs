@@ -6,6 +6,9 @@ use super::Bitmap;
 /// stays at 32 bytes.
 pub const INLINE_IDS: usize = 6;
 
+/// What a bitmap takes for each of its containers beside their ids.
+const CONTAINER_BYTES: usize = 32;
+
 /// A growing and shrinking set of series ids: inline while small, a compressed bitmap beyond.
 #[derive(Clone)]
 pub struct PostingsList(Repr);
@@ -130,6 +133,18 @@ impl PostingsList {
         }
     }
 
+    /// What one more id takes beyond the list itself, as an estimate that costs nothing: two bytes in a bitmap, and the bitmap
+    /// itself where the list turns into one.
+    pub fn heap_bytes_of_next(&self) -> usize {
+        match &self.0 {
+            Repr::Inline { len, .. } if usize::from(*len) < INLINE_IDS => 0,
+            Repr::Inline { .. } => {
+                size_of::<Bitmap>() + CONTAINER_BYTES + (INLINE_IDS + 1) * size_of::<u16>()
+            }
+            Repr::Bitmap(_) => size_of::<u16>(),
+        }
+    }
+
     /// The bytes allocated beyond the list itself, to within the allocator's rounding; costs a walk over the containers
     /// (65,536 ids each) of a long list and nothing for a short one.
     pub fn heap_bytes(&self) -> usize {
@@ -139,7 +154,7 @@ impl PostingsList {
                 let s = b.statistics();
                 let containers =
                     s.n_bytes_array_containers + s.n_bytes_run_containers + s.n_bytes_bitset_containers;
-                size_of::<Bitmap>() + containers as usize + s.n_containers as usize * 32
+                size_of::<Bitmap>() + containers as usize + s.n_containers as usize * CONTAINER_BYTES
             }
         }
     }

@@ -308,6 +308,11 @@ impl Wal {
         }
     }
 
+    /// Bytes that wait for the disk.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.shared.buffer.held() as u64
+    }
+
     /// The log in numbers.
     pub fn stats(&self) -> WalStats {
         let counters = &self.shared.counters;
@@ -323,7 +328,7 @@ impl Wal {
             syncs: counters.syncs.load(Relaxed),
             sync_time: Duration::from_nanos(counters.sync_ns.load(Relaxed)),
             failures: counters.failures.load(Relaxed),
-            buffer_bytes: self.shared.buffer.held() as u64,
+            buffer_bytes: self.buffer_bytes(),
             has_spare: counters.has_spare.load(Relaxed),
         }
     }

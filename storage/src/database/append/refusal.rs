@@ -1,5 +1,6 @@
 //! Why something of a request is not stored.
 
+use crate::database::memory::Admission;
 use crate::model::{LabelSet, METRIC_NAME, SectionIter, excerpt};
 
 /// Refusals reported one by one.
@@ -27,11 +28,13 @@ pub enum RefusalClass {
     SeriesLimit = 7,
     /// The account, or all together, had as many new series as they may have in an interval.
     SeriesCreatedLimit = 8,
+    /// The head is being flushed to make room for new series.
+    Flushing = 9,
 }
 
 impl RefusalClass {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidLabels,
         Self::LabelLimit,
         Self::TooFarAhead,
@@ -41,6 +44,7 @@ impl RefusalClass {
         Self::Unsupported,
         Self::SeriesLimit,
         Self::SeriesCreatedLimit,
+        Self::Flushing,
     ];
 
     /// The name in metrics.
@@ -55,12 +59,8 @@ impl RefusalClass {
             Self::Unsupported => "unsupported",
             Self::SeriesLimit => "series_limit",
             Self::SeriesCreatedLimit => "series_created_limit",
+            Self::Flushing => "flushing",
         }
-    }
-
-    /// Whether sending the same again later may succeed.
-    pub fn is_temporary(self) -> bool {
-        self == Self::NoMemoryForSeries
     }
 }
 
@@ -93,12 +93,20 @@ pub(super) fn label_of<'a>(section: &'a [u8], name: &str) -> Option<&'a str> {
     Some("")
 }
 
-pub(super) fn refused_new(labels: &LabelSet, too_long: bool) -> Refused {
+pub(super) fn too_many_labels(labels: &LabelSet) -> Refused {
+    let labels = labels.to_string();
+    Refused { class: RefusalClass::LabelLimit, message: format!("{}: too many labels", excerpt(&labels)) }
+}
+
+pub(super) fn refused_new(labels: &LabelSet, admission: Admission) -> Refused {
     let labels = labels.to_string();
     let labels = excerpt(&labels);
-    match too_long {
-        true => Refused { class: RefusalClass::LabelLimit, message: format!("{labels}: too many labels") },
-        false => Refused {
+    match admission {
+        Admission::Open | Admission::Flushing => Refused {
+            class: RefusalClass::Flushing,
+            message: format!("{labels}: the head is being flushed to make room for new series; send again"),
+        },
+        Admission::Refused => Refused {
             class: RefusalClass::NoMemoryForSeries,
             message: format!(
                 "{labels}: the head's memory budget is used up, so new series are refused; send again later, or raise head.memory_budget"

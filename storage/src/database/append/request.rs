@@ -1,10 +1,11 @@
 //! One request on its way into head and log.
 
-use super::refusal::{REFUSED_MAX, label_of, refused_new, series_text};
+use super::refusal::{REFUSED_MAX, label_of, refused_new, series_text, too_many_labels};
 use super::{AppendRow, LOG_BATCH_BYTES, RefusalClass, Refused, Resolve};
 use crate::database::Database;
 use crate::database::aliases::Alias;
 use crate::database::limits::{Over, Rooms};
+use crate::database::memory::Admission;
 use crate::head::series::{SampleOutcome, SeriesTable};
 use crate::head::shard::Shard;
 use crate::head::symbols::HeadIndex;
@@ -14,7 +15,6 @@ use crate::model::{
 use crate::wal::BatchBuilder;
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 /// Fingerprints looked up at once, so that their cache misses overlap.
 const LOOKUP_BATCH: usize = 64;
@@ -97,7 +97,7 @@ enum Verdict {
     Known,
     Over(Over),
     TooLong,
-    NoMemory,
+    NoRoom(Admission),
 }
 
 /// A row with the label set that it was resolved to.
@@ -145,6 +145,7 @@ impl Request<'_> {
                 }
             }
             self.log(progress);
+            shard.tell_series_bytes(&series);
         }
         unknown
     }
@@ -329,6 +330,7 @@ impl Request<'_> {
                 self.append_samples(r.row, slot, shard.id, &mut series, progress);
             }
             self.log(progress);
+            shard.tell_series_bytes(&series);
         }
         progress.tally.registered += new.len() as u64;
         for (slot, label_row, account) in &new {
@@ -339,6 +341,7 @@ impl Request<'_> {
         if let Some(rooms) = &mut rooms {
             rooms.registered(new.len() as u64);
         }
+        shard.tell_index_bytes(&index);
     }
 
     /// Decides what becomes of rows whose series are new. Only what is registered is interned: what is refused leaves nothing.
@@ -350,8 +353,9 @@ impl Request<'_> {
         which: &[u32],
         resolved: &'r [Resolved],
     ) -> Vec<Verdict> {
-        if self.database.refuse_new_series.load(Ordering::Relaxed) {
-            return which.iter().map(|_| Verdict::NoMemory).collect();
+        match self.database.admission() {
+            Admission::Open => {}
+            closed => return which.iter().map(|_| Verdict::NoRoom(closed)).collect(),
         }
         let of_shard = || which.iter().map(|i| &resolved[*i as usize]);
         let known: Vec<bool> = match rooms {
@@ -382,13 +386,18 @@ impl Request<'_> {
     }
 
     fn refuse(&self, r: &Resolved, verdict: &Verdict, progress: &mut Progress) {
-        if let Verdict::Over(over) = verdict {
-            progress.over_limit.push(OverLimit { row: r.row, over: *over });
-            progress.refused_series.push(r.fingerprint);
-            return;
-        }
-        let samples = self.rows[r.row as usize].sample_count();
-        progress.tally.refuse(samples, refused_new(&r.labels, matches!(verdict, Verdict::TooLong)));
+        let refused = match verdict {
+            Verdict::Over(over) => {
+                progress.over_limit.push(OverLimit { row: r.row, over: *over });
+                progress.refused_series.push(r.fingerprint);
+                return;
+            }
+            Verdict::TooLong => too_many_labels(&r.labels),
+            Verdict::NoRoom(closed) => refused_new(&r.labels, *closed),
+            // A series that left between the two looks: the sender repeats it.
+            Verdict::New(_) | Verdict::Known => refused_new(&r.labels, Admission::Flushing),
+        };
+        progress.tally.refuse(self.rows[r.row as usize].sample_count(), refused);
     }
 
     /// Hands what has gathered to the log. Under the shard's lock: see the order of locks.

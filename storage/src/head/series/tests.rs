@@ -93,11 +93,14 @@ fn idle_series_give_their_chunk_back_and_may_leave_once_copied() {
     table.freeze_idle(0..2, TimestampMs::MAX, &log);
     assert_eq!(table.open(), 1);
     let until = TimestampMs(WINDOW.0);
-    assert!(!table.may_leave(idle, until, TimestampMs::MAX, log.end()), "no checkpoint has it");
+    assert!(!table.may_leave(idle, until, TimestampMs::MAX, log.end(), IDLE), "no checkpoint has it");
     table.copy_states(0..2, &mut vec![]);
-    assert!(table.may_leave(idle, until, TimestampMs::MAX, log.end()));
-    assert!(!table.may_leave(idle, TimestampMs(0), TimestampMs::MAX, log.end()), "its window is not cut");
-    assert!(!table.may_leave(busy, until, TimestampMs::MAX, log.end()));
+    assert!(table.may_leave(idle, until, TimestampMs::MAX, log.end(), IDLE));
+    assert!(
+        !table.may_leave(idle, TimestampMs(0), TimestampMs::MAX, log.end(), IDLE),
+        "its window is not cut"
+    );
+    assert!(!table.may_leave(busy, until, TimestampMs::MAX, log.end(), IDLE));
     table.remove(idle);
     assert_eq!((table.find(Fingerprint(1)), table.live()), (None, 1));
     table.reuse(&[idle]);
