@@ -309,10 +309,15 @@ fn a_failed_cut_waits_longer_each_time_and_leaves_a_merge_alone() {
     let fs = SimFs::new(1);
     let clock = clock_at(0);
     let db = open_with(&fs, &clock, Retention::default());
-    append(&db, &[(&labels("m", "1", 0), &[(START + 1, 1.0), (START + 3 * HOUR, 1.0)])]).unwrap();
+    let appended = append(&db, &[(&labels("m", "1", 0), &[(START + 1, 1.0), (START + 3 * HOUR, 1.0)])]);
+    appended.unwrap().ticket.wait().unwrap();
     // As of a merge that writes beside the cut.
     let merged = db.maintenance.lock().manifest.state().merged_block_id(1);
     fs.create_dir_all(&Path::new("/data/blocks").join(merged.to_string())).unwrap();
+    // The log has its own thread: what it does must not be what fails.
+    while !db.wal.stats().has_spare {
+        std::thread::yield_now();
+    }
     fs.fail_from(fs.ops(), FaultKind::Eio);
     db.maintain();
     let (ops, failures) = (fs.ops(), db.stats().maintenance_failures);
