@@ -5,11 +5,12 @@
 
 use super::error::Corruption;
 use super::reader::{Block, BlockShard};
+use super::rows::CoarseTime;
 use super::series::SeriesReader;
 use super::spec::BlockMeta;
 use crate::codec::{self, Samples, TimeColumnId};
 use crate::index::{Bitmap, LabelIndex, NameId, ValueId, Values};
-use crate::model::{LabelSet, SeriesKey, shard_of_account, shard_of_fingerprint};
+use crate::model::{LabelSet, SeriesKey, TimestampMs, shard_of_account, shard_of_fingerprint};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Values that are looked at in one go.
@@ -237,7 +238,8 @@ impl<'a, 'f> ShardCheck<'a, 'f> {
         counts: &mut BlockCounts,
     ) {
         let Some(refs) = self.ok(reader.chunk_refs(ordinal)) else { return };
-        let window = self.shard.block().spec().window.range();
+        let window = self.shard.block().spec().window;
+        let (coarse, window) = (CoarseTime::new(window), window.range());
         let mut last_t = i64::MIN;
         for chunk in refs {
             let Some(chunk) = self.ok(chunk) else { return };
@@ -262,11 +264,11 @@ impl<'a, 'f> ShardCheck<'a, 'f> {
             let (Some(first), Some(last)) = (samples.t.first().copied(), samples.t.last().copied()) else {
                 continue;
             };
-            let inside = |t: i64| {
-                let t = crate::model::TimestampMs(t);
-                window.contains(t) && chunk.range.contains(t)
-            };
-            if !(inside(first) && inside(last) && samples.t.is_sorted_by(|a, b| a < b) && first > last_t) {
+            // The row's coarse times are those of the samples: wider ones would cost reads, narrower ones would hide samples.
+            let (from, to) = (TimestampMs(first), TimestampMs(last));
+            let inside = window.contains(from) && window.contains(to);
+            let is_told = inside && chunk.range == coarse.range(coarse.step(from), coarse.step(to));
+            if !(is_told && samples.t.is_sorted_by(|a, b| a < b) && first > last_t) {
                 self.wrong(
                     format!("samples of series {ordinal} in order, in {window:?} and {:?}", chunk.range),
                     format!("{first} to {last} after {last_t}"),
