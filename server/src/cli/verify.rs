@@ -88,7 +88,8 @@ fn bar() -> ProgressBar {
 }
 
 fn text(finding: &Finding) -> String {
-    format!("{}: {}", finding.part, finding.what)
+    let times = if finding.times > 1 { format!(" ({} times)", finding.times) } else { String::new() };
+    format!("{}: {}{times}", finding.part, finding.what)
 }
 
 fn print(json: bool, found: &Verification, done: &[String]) {
@@ -98,7 +99,7 @@ fn print(json: bool, found: &Verification, done: &[String]) {
     }
     done.iter().for_each(|d| println!("done: {d}"));
     found.findings.iter().for_each(|f| println!("damaged: {}", text(f)));
-    let listed = found.findings.len() as u64;
+    let listed = found.findings.iter().map(|f| f.times).sum::<u64>();
     if found.damaged > listed {
         println!("and {} more", found.damaged - listed);
     }
@@ -119,7 +120,7 @@ fn value(found: &Verification, done: &[String]) -> Value {
     json!({
         "sound": found.is_sound(),
         "damaged": found.damaged,
-        "findings": found.findings.iter().map(|f| json!({"part": f.part.to_string(), "what": f.what})).collect::<Vec<_>>(),
+        "findings": found.findings.iter().map(|f| json!({"part": f.part.to_string(), "what": f.what, "times": f.times})).collect::<Vec<_>>(),
         "repaired": done,
         "blocks": found.blocks,
         "series": found.counts.series,

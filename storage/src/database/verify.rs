@@ -54,12 +54,14 @@ pub struct Finding {
     pub part: Part,
     /// File, offset, expected and found, in words.
     pub what: String,
+    /// How many series, chunks or the like met it: a damaged page condemns all that lies on it.
+    pub times: u64,
 }
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verification {
-    /// What is wrong, at most twenty of a kind of part.
+    /// What is wrong, each once, at most twenty of a kind of part.
     pub findings: Vec<Finding>,
     /// All that is wrong, counted.
     pub damaged: u64,
@@ -83,8 +85,11 @@ impl Verification {
 
     fn add(&mut self, part: Part, what: impl ToString) {
         self.damaged += 1;
-        if self.findings.iter().filter(|f| f.part == part).count() < FINDINGS_MAX {
-            self.findings.push(Finding { part, what: what.to_string() });
+        let what = what.to_string();
+        if let Some(known) = self.findings.iter_mut().find(|f| f.part == part && f.what == what) {
+            known.times += 1;
+        } else if self.findings.iter().filter(|f| f.part == part).count() < FINDINGS_MAX {
+            self.findings.push(Finding { part, what, times: 1 });
         }
     }
 
