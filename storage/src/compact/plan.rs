@@ -4,6 +4,7 @@
 //! an open window:   blocks of one window of the head ─► one, when there are too many
 //! a closed window:  blocks of one window of the head ─► one, when it is worth it
 //! a closed day:     its blocks                       ─► one of a day; late ones are folded in when it is worth it
+//! on demand:        blocks of any day, open or closed ─► one of a day
 //! past retention:   whole blocks go; what accounts lost of a day is left out by writing the day anew
 //! deleted:          what no undo can bring back is left out by the next merge, or by writing the block anew
 //! ```
@@ -72,7 +73,7 @@ pub(crate) struct Situation<'a> {
     pub(crate) retention: &'a Retention,
     /// Deletions whose grace is not over.
     pub(crate) pending: &'a [TombstoneSpan],
-    /// Whether everything is to be folded, worth it or not.
+    /// Whether everything is to be folded, worth it or not, over or not: somebody asked for it.
     pub(crate) fold_all: bool,
 }
 
@@ -230,20 +231,31 @@ impl<'a> Group<'a> {
     }
 
     fn fold(&self, s: &Situation<'_>, blocks: &[&'a BlockFacts], out: &mut Vec<Merge>) {
-        let is_whole = self.ladder.len() > 1 && blocks.iter().any(|b| b.window == self.window);
-        // Where there is a block of the whole window, it was closed before.
-        if (is_whole || is_closed(s, self.window)) && is_settled(s, blocks) {
-            out.extend(match is_whole || self.ladder.len() == 1 {
-                true => self.worth_merging(s, blocks, true),
-                false => Some(self.merge_into(self.window, blocks)),
-            });
+        if s.fold_all || is_closed(s, self.window) && is_settled(s, blocks) {
+            out.extend(self.fold_whole(s, blocks));
             return;
         }
+        // Also where there is a block of the whole window already, made on demand while the window was open: to fold each later
+        // block into it would write the day once for each of its hours.
         let mut by_window: BTreeMap<Window, Vec<&BlockFacts>> = BTreeMap::new();
         blocks.iter().for_each(|b| by_window.entry(b.window).or_default().push(b));
         for (window, blocks) in by_window {
             let closed = is_closed(s, window) && is_settled(s, &blocks);
             out.extend(self.worth_merging(s, &blocks, closed));
+        }
+    }
+
+    /// Into one block of the whole window: the first time whatever it costs, later blocks when it is worth it.
+    fn fold_whole(&self, s: &Situation<'_>, blocks: &[&'a BlockFacts]) -> Option<Merge> {
+        let mut of_whole = blocks.iter().filter(|b| b.window == self.window).peekable();
+        if self.ladder.len() > 1 && of_whole.peek().is_none() {
+            return Some(self.merge_into(self.window, blocks));
+        }
+        // One that was made on demand before the window was over lacks the rest of it: what came then is not late.
+        let lacks_rest = |b: &BlockFacts| b.arrived.is_some_and(|a| a <= b.window.end());
+        match blocks.len() > 1 && of_whole.any(|b| lacks_rest(b)) {
+            true => Some(self.merge_into(self.window, blocks)),
+            false => self.worth_merging(s, blocks, true),
         }
     }
 
@@ -283,7 +295,7 @@ impl<'a> Group<'a> {
 
     /// Whether data are deleted, or accounts' past retention, in a block that stays. Shorter blocks lose them when they are merged.
     fn is_rewritten(&self, s: &Situation<'_>, block: &BlockFacts) -> bool {
-        block.has_deleted || (block.window == self.window || s.fold_all) && expired_series(s, block) > 0
+        block.has_deleted || block.window == self.window && expired_series(s, block) > 0
     }
 }
 
@@ -299,17 +311,13 @@ fn reach(blocks: &[&BlockFacts], ratio: u64) -> usize {
 }
 
 fn is_closed(s: &Situation<'_>, window: Window) -> bool {
-    let margin = match () {
-        () if s.fold_all => DurationMs(1),
-        () if window.len < DAY => WINDOW_MARGIN,
-        () => DAY_MARGIN,
-    };
+    let margin = if window.len < DAY { WINDOW_MARGIN } else { DAY_MARGIN };
     window.end() + margin <= s.newest
 }
 
 fn is_settled(s: &Situation<'_>, blocks: &[&BlockFacts]) -> bool {
     let arrived = blocks.iter().filter_map(|b| b.arrived).max();
-    s.fold_all || blocks.len() > 2 * OVERLAP_MAX || arrived.is_none_or(|a| a + SETTLE <= s.newest)
+    blocks.len() > 2 * OVERLAP_MAX || arrived.is_none_or(|a| a + SETTLE <= s.newest)
 }
 
 #[cfg(test)]

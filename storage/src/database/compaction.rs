@@ -75,9 +75,9 @@ impl Look {
 }
 
 impl Database {
-    /// Merges what can be merged, worth it or not, and drops what is past retention; returns when nothing is left to do. Waits
-    /// for what the background does just now. What is in the head stays there. A damaged block is left as it is, and the error
-    /// says so once the rest is done.
+    /// Merges what can be merged, worth it or not, into one block a day, the current one included; drops what is past retention.
+    /// Returns when nothing is left to do. Waits for what the background does just now. What is in the head stays there: flush
+    /// first to have it folded as well. A damaged block is left as it is, and the error says so once the rest is done.
     pub fn compact(&self) -> Result<(), CompactError> {
         // A thread of its own, since one that has stepped back never steps forward again.
         let run = || {

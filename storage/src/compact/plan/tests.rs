@@ -96,8 +96,6 @@ fn a_day_becomes_one_block_once_it_is_closed() {
     check(Case { clock: 0.0, ..at(25.0) }, &[WHOLE_DAY]);
     check(Case { blocks: vec![block(1, 4, 5)], ..at(30.0) }, &["merge 1 -> 1d level 1"]);
     check(Case { blocks: vec![day(1, 0, 5)], ..at(30.0) }, &[]);
-    check(Case { fold_all: true, ..at(24.1) }, &[WHOLE_DAY]);
-    check(Case { fold_all: true, ..at(24.0) }, &[]);
     check(Case { blocks: vec![], ..at(30.0) }, &[]);
 }
 
@@ -117,8 +115,93 @@ fn blocks_of_one_window_are_merged_when_it_is_closed_and_worth_it() {
     check(at(2.25, [100, 100]), &["merge 1 2 -> 2h level 0"]);
     check(at(2.25, [1000, 100]), &["merge 1 2 -> 2h level 0"]);
     check(at(2.25, [1001, 100]), &[]);
-    check(Case { fold_all: true, ..at(2.25, [1001, 100]) }, &["merge 1 2 -> 2h level 0"]);
-    check(Case { fold_all: true, ..at(1.0, [1, 100]) }, &["merge 1 2 -> 2h level 0"]);
+}
+
+#[test]
+fn on_demand_a_day_is_folded_that_is_not_over() {
+    let asked = |blocks: &[BlockFacts], newest| Case {
+        blocks: blocks.to_vec(),
+        newest,
+        fold_all: true,
+        ..Case::default()
+    };
+    check(asked(&whole_day(), 24.0), &[WHOLE_DAY]);
+    check(asked(&whole_day()[..3], 6.1), &["merge 1 2 3 -> 1d level 1"]);
+    // Also what a flush took of the window that is being written.
+    check(asked(&[block(1, 0, 1000), block(2, 2, 1), block(3, 2, 1)], 2.1), &["merge 1 2 3 -> 1d level 1"]);
+    check(asked(&[block(1, 2, 1)], 2.1), &["merge 1 -> 1d level 1"]);
+    check(asked(&[day(1, 0, 1)], 2.1), &[]);
+    check(asked(&[day(1, 0, 1000), block(2, 2, 1)], 2.1), &["merge 1 2 -> 1d level 1"]);
+    check(
+        asked(&[day(1, -1, 9), block(2, -20, 1), block(3, 0, 7)], 2.1),
+        &["merge 3 -> 1d level 1", "merge 1 2 -> 1d level 1"],
+    );
+}
+
+#[test]
+fn a_day_folded_on_demand_is_left_alone_until_it_is_over() {
+    let made_at =
+        |hours: i64, b: BlockFacts| BlockFacts { arrived: Some(TimestampMs(START + hours * HOUR)), ..b };
+    let early = || made_at(12, day(1, 0, 1200));
+    let later = |from: i64, to: i64| {
+        let cut = (from..to).map(|i| made_at(2 * i + 2, block(i as u64 + 2, 2 * i, 10)));
+        std::iter::once(early()).chain(cut).collect::<Vec<_>>()
+    };
+    let at = |blocks, newest| Case { blocks, newest, ..Case::default() };
+    check(at(later(6, 11), 22.1), &[]);
+    check(at(later(6, 12), 24.9), &[]);
+    // It lacked the rest: that is folded in whatever it weighs, and once.
+    check(at(later(6, 12), 25.0), &["merge 1 8 9 10 11 12 13 -> 1d level 1"]);
+    check(at(vec![early()], 25.0), &[]);
+    let over = || made_at(25, day(1, 0, 1200));
+    check(at(vec![over(), made_at(26, block(2, 0, 10))], 30.0), &[]);
+    // Crowded windows are merged within themselves.
+    let crowd = (2..=10).map(|id| made_at(14, block(id, 12, 10)));
+    let crowded = std::iter::once(early()).chain(crowd).collect();
+    check(at(crowded, 14.1), &["merge 2 3 4 5 6 7 8 9 10 -> 2h level 0"]);
+}
+
+/// Ten days, a cut every two hours; the background acts after each, somebody asks for all at `asked`. Returns the bytes that
+/// were written for each byte cut: by the background, and on demand.
+fn rewriting(asked: impl Fn(i64) -> bool) -> (f64, f64) {
+    let mut case = Case::default();
+    let (mut next_id, mut cut, mut written) = (1, 0, [0, 0]);
+    for window in 0..120 {
+        let id = next_id;
+        next_id += 1;
+        let arrived = Some(TimestampMs(START + (2 * window + 2) * HOUR + 5 * 60_000));
+        case.blocks.push(BlockFacts { arrived, ..block(id, 2 * window, 1000) });
+        case.newest = (2 * window + 2) as f64 + 0.5;
+        cut += 1000;
+        for (fold_all, written) in [false, true].into_iter().zip(&mut written) {
+            case.fold_all = fold_all;
+            while !fold_all || asked(window) {
+                let Some(action) = plan(&case.situation()).first().cloned() else { break };
+                *written += if let Action::Merge(m) = &action { m.bytes } else { 0 };
+                apply(&mut case, &action, next_id);
+                next_id += 1;
+            }
+            if fold_all && asked(window) {
+                assert_eq!(overlapping(&case.blocks), 0);
+                let days: Vec<Window> = case.blocks.iter().map(|b| b.window).collect();
+                assert!(days.iter().all(|w| w.len == DAY), "one block a day: {days:?}");
+            }
+        }
+    }
+    (written[0] as f64 / cut as f64, written[1] as f64 / cut as f64)
+}
+
+#[test]
+fn asking_costs_the_background_nothing_more() {
+    let (background, asked) = rewriting(|_| false);
+    assert!(background <= 1.0 && asked == 0.0, "{background} {asked}");
+    // Once a day, at any hour of it: the day is written once more at most, and once by those who ask.
+    for hour in 0..12 {
+        let (background, asked) = rewriting(|window| window % 12 == hour);
+        assert!(background <= 1.0 && asked <= 2.0, "at {hour}: {background} {asked}");
+    }
+    let (background, asked) = rewriting(|_| true);
+    assert!(background == 0.0 && asked <= 6.6, "each time: {background} {asked}");
 }
 
 #[test]
@@ -233,7 +316,7 @@ fn accounts_with_a_retention_of_their_own() {
     short.blocks[0].tier = Tier::Raw;
     let blocks = short.blocks.clone();
     check(short, &[]);
-    check(Case { blocks, newest: 12.0, fold_all: true, ..Case::default() }, &["merge 1 -> 2h level 0"]);
+    check(Case { blocks, newest: 12.0, fold_all: true, ..Case::default() }, &["merge 1 -> 1d level 1"]);
 }
 
 #[test]

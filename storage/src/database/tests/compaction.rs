@@ -96,8 +96,20 @@ fn a_day_becomes_one_block_with_the_same_samples() {
     let before = contents(&db);
     db.compact_due();
     assert_eq!(windows(&db).len(), 2 + usize::from(db.stats().compaction.overlapping_windows == 1));
+    // So is the day that is not over; and once that is done there is nothing to do.
     db.compact().unwrap();
-    assert_eq!(windows(&db), [(0, 24), (24, 2)]);
+    assert_eq!(windows(&db), [(0, 24), (24, 24)]);
+    assert_eq!(contents(&db), before);
+    let merged = db.stats().compaction.by_result[0];
+    db.compact().unwrap();
+    assert_eq!(db.stats().compaction.by_result[0], merged, "twice is once");
+    send(&db, &[(START + DAY + 4 * HOUR, 2.0)]);
+    db.compact_due();
+    assert_eq!(windows(&db), [(0, 24), (24, 24), (26, 2)], "the background waits for the end of the day");
+    send(&db, &[(START + 2 * DAY + 4 * HOUR, 2.0)]);
+    let before = contents(&db);
+    db.compact_due();
+    assert_eq!(windows(&db), [(0, 24), (24, 24), (50, 2)]);
     assert_eq!(contents(&db), before);
 }
 
