@@ -12,7 +12,7 @@
 //! Invariants: an output lies in one window of its tier's ladder; blocks on both sides of a pending tombstone's bound are never
 //! merged; carrying out what is chosen, again and again, ends with nothing to do.
 
-use super::retention::{Expiry, Retention, reference};
+use super::retention::{Expiry, Retention};
 use crate::block::Tier;
 use crate::model::{BlockId, DurationMs, TimeRange, TimestampMs, Window};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ pub(crate) struct BlockFacts {
     pub(crate) series: u64,
     /// Series of accounts that have a retention of their own: that retention, and how many there are.
     pub(crate) own_retention: Vec<(DurationMs, u64)>,
-    /// The newest sample known when the newest of the block's data came.
+    /// When the newest of the block's data came, in the time of the data (see [`super::reference`]).
     pub(crate) arrived: Option<TimestampMs>,
     /// Whether a deletion that cannot be undone hides something of it.
     pub(crate) has_deleted: bool,
@@ -66,8 +66,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) blocks: &'a [BlockFacts],
     /// The newest sample.
     pub(crate) newest: TimestampMs,
-    /// What the clock says.
-    pub(crate) clock: TimestampMs,
+    /// What ages are counted back from (see [`super::reference`]).
+    pub(crate) reference: TimestampMs,
     /// The length of the head's windows.
     pub(crate) window: DurationMs,
     pub(crate) retention: &'a Retention,
@@ -165,7 +165,7 @@ fn expired_series(s: &Situation<'_>, block: &BlockFacts) -> u64 {
         tier: block.tier,
         window: block.window,
         arrived: block.arrived,
-        reference: reference(s.clock, s.newest),
+        reference: s.reference,
     };
     let own: u64 = block.own_retention.iter().map(|(_, n)| n).sum();
     let own_past: u64 = block.own_retention.iter().filter(|(r, _)| expiry.is_past(*r)).map(|(_, n)| n).sum();

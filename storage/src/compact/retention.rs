@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const GRACE: DurationMs = DurationMs::hours(24);
 
 /// How long data are kept, by tier and account, in the time of the data: from the newest sample back, or from the clock where
-/// that is behind. A clock that jumps deletes nothing, nor does a sender whose clock is wrong.
+/// that is behind. A clock that jumps deletes nothing, nor does a sender whose clock is wrong, nor both for less than a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// By tier, in the order of [`Tier::ALL`].
@@ -58,20 +58,15 @@ impl Retention {
     }
 }
 
-/// The time that retention counts back from: the clock jumps and senders lie, but rarely both ahead and together.
-pub(crate) fn reference(clock: TimestampMs, newest: TimestampMs) -> TimestampMs {
-    clock.min(newest)
-}
-
 /// What of one block is past retention.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry<'a> {
     pub(crate) retention: &'a Retention,
     pub(crate) tier: Tier,
     pub(crate) window: Window,
-    /// The newest sample known when the newest of its data came.
+    /// When the newest of its data came, in the time of the data (see [`super::reference`]).
     pub(crate) arrived: Option<TimestampMs>,
-    /// See [`reference`].
+    /// What it is counted back from (see [`super::reference`]).
     pub(crate) reference: TimestampMs,
 }
 
@@ -86,10 +81,8 @@ impl Expiry<'_> {
         self.is_past(self.retention.of(self.tier))
     }
 
-    /// A time of arrival that lies ahead was taken from a clock that has been set right since.
     fn is_fresh(&self) -> bool {
-        let is_fresh = |a: TimestampMs| a + GRACE > self.reference && a <= self.reference + GRACE;
-        self.arrived.is_some_and(is_fresh)
+        self.arrived.is_some_and(|a| a + GRACE > self.reference)
     }
 
     /// The series of a shard of the block that are past retention.

@@ -19,7 +19,7 @@ use super::{CompactError, Database};
 use crate::block::{Block, BlockMeta, BlockSpec, Tier};
 use crate::compact::merge::Merger;
 use crate::compact::plan::{Action, BlockFacts, DropReason, Merge, Situation, plan};
-use crate::compact::retention::{Expiry, reference, shards_of_own};
+use crate::compact::retention::{Expiry, shards_of_own};
 use crate::io::step_back;
 use crate::model::{BlockId, DurationMs, LsnRange, TimestampMs, Window};
 use crate::read::ViewState;
@@ -64,14 +64,10 @@ struct Look {
     entries: BTreeMap<BlockId, BlockEntry>,
     view: Arc<ViewState>,
     newest: TimestampMs,
-    clock: TimestampMs,
+    reference: TimestampMs,
+    /// When the newest data of blocks came.
+    arrivals: BTreeMap<BlockId, TimestampMs>,
     reclaim: Reclaim,
-}
-
-impl Look {
-    fn reference(&self) -> TimestampMs {
-        reference(self.clock, self.newest)
-    }
 }
 
 impl Database {
@@ -192,7 +188,7 @@ impl Database {
         let situation = Situation {
             blocks: &blocks,
             newest: look.newest,
-            clock: look.clock,
+            reference: look.reference,
             window: self.head.window,
             retention: &self.options.retention,
             pending: &look.reclaim.pending,
@@ -209,11 +205,13 @@ impl Database {
     fn look(&self) -> Look {
         let m = self.maintenance.lock();
         let entries = m.manifest.state().blocks.clone();
-        let newest = self.newest_sample(m.manifest.state());
+        let (newest, reference) =
+            (self.newest_of_all(m.manifest.state()), self.reference(m.manifest.state()));
+        let arrivals = m.manifest.state().arrivals(newest);
         let view = self.view.load_full();
         drop(m);
         let reclaim = Reclaim::of(&view.tombstones);
-        Look { entries, view, newest, clock: self.clock.now(), reclaim }
+        Look { entries, view, newest, reference, arrivals, reclaim }
     }
 
     fn facts(&self, c: &mut Compaction, look: &Look, entry: &BlockEntry) -> BlockFacts {
@@ -235,7 +233,7 @@ impl Database {
             bytes: entry.index_bytes.saturating_add(entry.chunks_bytes),
             series: entry.series,
             own_retention,
-            arrived: entry.arrived(),
+            arrived: look.arrivals.get(&id).copied(),
             has_deleted: block
                 .is_some_and(|b| look.reclaim.covering(entry.covered_as()).any(|t| c.deleted.touches(t, b))),
             is_damaged: block.is_none() || c.damaged.contains(&id),
@@ -348,8 +346,8 @@ impl Database {
             retention: &self.options.retention,
             tier,
             window,
-            arrived: look.entries.get(&block.spec().id).and_then(BlockEntry::arrived),
-            reference: look.reference(),
+            arrived: look.arrivals.get(&block.spec().id).copied(),
+            reference: look.reference,
         };
         let merger = Merger {
             fs: &self.fs,
@@ -430,6 +428,6 @@ fn merged_entry(look: &Look, merge: &Merge, id: BlockId, meta: &BlockMeta) -> Bl
         series: meta.series,
         samples: meta.samples,
         covered_as: sources().map(|s| s.covered_as()).max().map(|id| look.reclaim.covered_as(id).0),
-        arrived_ms: sources().filter_map(|s| s.arrived_ms).max(),
+        arrived_ms: merge.sources.iter().filter_map(|id| look.arrivals.get(id)).max().map(|t| t.0),
     }
 }

@@ -12,12 +12,9 @@ use super::manifest::{Edit, State, TOMBSTONE_BYTES_MAX, TOMBSTONES_MAX, Tombston
 use super::retire::Retired;
 use super::{CompactError, CutError, Database};
 use crate::compact::plan::TombstoneSpan;
-use crate::compact::retention::reference;
 use crate::head::shard::ShardLabels;
 use crate::index::{Matcher, select};
-use crate::model::{
-    BlockId, DurationMs, SeriesSlot, ShardCount, TimeRange, TimestampMs, TombstoneId, Window,
-};
+use crate::model::{BlockId, SeriesSlot, ShardCount, TimeRange, TimestampMs, TombstoneId, Window};
 use crate::read::{Tombstone, Tombstones, ViewState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,7 +108,7 @@ impl Database {
         }
         let state = m.manifest.state();
         let last_created = state.tombstones.values().map(|t| t.created_ms).max().unwrap_or(i64::MIN);
-        let created = self.clock.now().max(self.newest_sample(state)).max(TimestampMs(last_created));
+        let created = self.clock.now().max(self.newest_claimed(state)).max(TimestampMs(last_created));
         let view = self.view.load_full();
         let mut tombstones = Vec::new();
         for matchers in selectors {
@@ -149,8 +146,7 @@ impl Database {
         }
         let state = m.manifest.state();
         let tombstone = state.tombstones.get(&id).ok_or(UndeleteError::Unknown(id))?;
-        if tombstone.is_final
-            || self.is_past_grace(TimestampMs(tombstone.created_ms), self.newest_sample(state))
+        if tombstone.is_final || self.is_past_grace(TimestampMs(tombstone.created_ms), self.reference(state))
         {
             return Err(UndeleteError::Final(id));
         }
@@ -173,8 +169,8 @@ impl Database {
 
     /// Whether [`Self::undelete`] would undo it now.
     pub fn can_undelete(&self, deletion: &Deletion) -> bool {
-        let newest = self.newest_sample(self.maintenance.lock().manifest.state());
-        !deletion.tombstone.is_final && !self.is_past_grace(deletion.tombstone.created, newest)
+        let reference = self.reference(self.maintenance.lock().manifest.state());
+        !deletion.tombstone.is_final && !self.is_past_grace(deletion.tombstone.created, reference)
     }
 
     /// Reclaims what is deleted by now, whatever its grace; returns when it is done. Cannot be undone.
@@ -252,30 +248,20 @@ impl Database {
         self.commit_tombstones(m, &edit).map_err(|e| CompactError::Commit(e.to_string()))
     }
 
-    /// The newest sample known, of head and blocks.
-    pub(super) fn newest_sample(&self, state: &State) -> TimestampMs {
-        // A sample of the head may have left since it was noted with a block; of a block at least one sample is known.
-        let of_block = |b: &super::manifest::BlockEntry| {
-            let first = b.window().start + DurationMs(1);
-            b.arrived().map_or(first, |arrived| arrived.max(first))
-        };
-        state.blocks.values().map(of_block).max().unwrap_or(TimestampMs::MIN).max(self.head.newest())
-    }
-
-    fn is_past_grace(&self, created: TimestampMs, newest: TimestampMs) -> bool {
-        created + self.options.delete_grace <= reference(self.clock.now(), newest)
+    fn is_past_grace(&self, created: TimestampMs, reference: TimestampMs) -> bool {
+        created + self.options.delete_grace <= reference
     }
 
     /// Marks deletions whose grace is over as final, and forgets final ones that hide nothing any more; whether there was any.
     pub(super) fn advance_deletions(&self, c: &mut Compaction) -> Result<bool, CompactError> {
         let mut m = self.maintenance.lock();
         let (view, state) = (self.view.load_full(), m.manifest.state());
-        let newest = self.newest_sample(state);
+        let reference = self.reference(state);
         let past: Vec<TombstoneId> = view
             .tombstones
             .by_id
             .values()
-            .filter(|t| !t.is_final && self.is_past_grace(t.created, newest))
+            .filter(|t| !t.is_final && self.is_past_grace(t.created, reference))
             .map(|t| t.id)
             .collect();
         if !past.is_empty() {

@@ -324,16 +324,6 @@ impl Database {
         }
     }
 
-    /// The time of the newest sample by which windows are over.
-    fn newest(&self) -> TimestampMs {
-        self.head.newest().min(self.latest())
-    }
-
-    /// Samples beyond this close no window, and make no other series idle.
-    fn latest(&self) -> TimestampMs {
-        if self.options.trust_clock { self.clock.now() } else { TimestampMs::MAX }
-    }
-
     /// Moves everything in the head into blocks.
     pub fn flush(&self) -> Result<(), CutError> {
         let mut m = self.maintenance.lock();
@@ -403,7 +393,7 @@ impl Database {
         let ended = old.cuts.windows().filter(is_cut);
         let cuts = old.cuts.after_cut(ended.chain(written.iter().map(|w| w.window.start)), &positions);
         let mut blocks = old.blocks.clone();
-        let arrived = self.head.newest();
+        let arrived = self.newest();
         let entries: Vec<BlockEntry> = written.iter().map(|w| entry(w, arrived)).collect();
         for (w, e) in written.iter().zip(&entries) {
             blocks.insert(w.id, Arc::new(open_block(&*self.fs, &self.dir, e)?));

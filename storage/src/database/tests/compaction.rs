@@ -28,6 +28,13 @@ fn send(db: &Database, points: &[(i64, f64)]) {
     db.flush().unwrap();
 }
 
+/// Sends something every twelve hours of some days: the time is not believed to leap.
+fn go_on(db: &Database, days: std::ops::Range<i64>) {
+    let points: Vec<(i64, f64)> =
+        days.flat_map(|d| [6, 18].map(|h| (START + d * DAY + h * HOUR, 1.0))).collect();
+    send(db, &points);
+}
+
 /// A day in four blocks that overlap, and the beginning of the next.
 fn a_day(db: &Database) {
     let every = |from: i64, n: i64, v: f64| -> Vec<(i64, f64)> {
@@ -277,6 +284,9 @@ fn blocks_past_retention_go_and_a_jump_of_the_clock_deletes_nothing() {
     assert_eq!(contents(&db), before, "nor are the data alone");
     clock.set(TimestampMs(START + 8 * DAY));
     db.compact_due();
+    assert_eq!(contents(&db), before, "nor is a leap of both");
+    go_on(&db, 2..8);
+    db.compact_due();
     assert_eq!(windows(&db).first(), Some(&(24, 24)));
     assert_eq!(db.stats().compaction.dropped_blocks, 1);
     assert_eq!(block_dirs(&fs), named_dirs(&db));
@@ -284,6 +294,48 @@ fn blocks_past_retention_go_and_a_jump_of_the_clock_deletes_nothing() {
     assert!(after.values().all(|points| points.keys().all(|t| *t > START + DAY)));
     drop(db);
     assert_eq!(contents(&open(&fs)), after);
+}
+
+#[test]
+fn a_clock_that_is_a_year_ahead_for_some_hours_deletes_nothing() {
+    let fs = SimFs::new(1);
+    let clock = clock_at(START + DAY);
+    let options = DatabaseOptions { trust_clock: true, clock: clock.clone(), ..options(&fs) };
+    let db = Database::open(options).unwrap();
+    a_day(&db);
+    let year = 365 * DAY;
+    clock.set(TimestampMs(START + DAY + year));
+    for hours in 0..20 {
+        clock.set(TimestampMs(START + DAY + year + hours * HOUR));
+        send(&db, &[(START + DAY + year + hours * HOUR, 1.0)]);
+        db.compact_due();
+    }
+    // What is imported by then has come today, not next year.
+    send(&db, &[(START - 20 * DAY, 1.0)]);
+    let before = contents(&db);
+    db.compact().unwrap();
+    for hours in [3, 6, 9, 12] {
+        clock.set(TimestampMs(START + DAY + hours * HOUR));
+        send(&db, &[(START + DAY + hours * HOUR, 1.0)]);
+        db.compact_due();
+    }
+    let after = contents(&db);
+    for (labels, points) in &before {
+        let lost: Vec<i64> = points
+            .iter()
+            .filter(|(t, v)| after[labels].get(t) != Some(v))
+            .map(|(t, _)| (t - START) / HOUR)
+            .collect();
+        assert!(lost.is_empty(), "{labels} lost samples at hours {lost:?}");
+    }
+    assert_eq!(db.stats().compaction.dropped_blocks, 0);
+    for hours in [24, 36, 48, 60] {
+        clock.set(TimestampMs(START + DAY + hours * HOUR));
+        send(&db, &[(START + DAY + hours * HOUR, 1.0)]);
+        db.compact_due();
+    }
+    let oldest = contents(&db).values().filter_map(|points| points.keys().next().copied()).min();
+    assert_eq!(oldest, Some(START + 1), "what was imported goes a day after it came");
 }
 
 #[test]
@@ -297,6 +349,7 @@ fn accounts_lose_their_samples_at_their_own_time() {
     a_day(&db);
     db.compact().unwrap();
     let at = |t: i64, want: &[&str]| {
+        go_on(&db, 2..(t - START) / DAY);
         send(&db, &[(t, 1.0)]);
         db.compact_due();
         let view =
@@ -413,9 +466,10 @@ fn a_block_that_was_set_aside_goes_when_its_time_is_over() {
     drop(db);
     fs.corrupt(&index, 3, 1).unwrap();
     let db = open_with(&fs, &clock, Retention::default());
+    go_on(&db, 2..7);
     send(&db, &[(START + 8 * DAY - 1, 1.0)]);
     db.compact().unwrap();
-    assert_eq!((db.stats().blocks, db.stats().blocks_damaged), (2, 1));
+    assert_eq!((db.stats().blocks, db.stats().blocks_damaged), (7, 1));
     send(&db, &[(START + 8 * DAY, 1.0)]);
     db.compact().unwrap();
     assert_eq!((db.stats().blocks_damaged, db.view().blocks_aside().len()), (0, 0));

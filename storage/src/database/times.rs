@@ -1,0 +1,48 @@
+//! What time it is: of windows, of series, of retention. All that asks the clock about data asks here.
+
+use super::Database;
+use super::manifest::{BlockEntry, State};
+use crate::block::Tier;
+use crate::compact::reference::{arrivals, reference};
+use crate::model::{BlockId, DurationMs, TimestampMs};
+use std::collections::BTreeMap;
+
+impl Database {
+    /// Samples beyond this close no window, and make no other series idle.
+    pub(super) fn latest(&self) -> TimestampMs {
+        if self.options.trust_clock { self.clock.now() } else { TimestampMs::MAX }
+    }
+
+    /// The time of the head's newest sample, by which its windows are over.
+    pub(super) fn newest(&self) -> TimestampMs {
+        self.head.newest().min(self.latest())
+    }
+
+    /// The time of the newest sample of head and blocks, by which days are over.
+    pub(super) fn newest_of_all(&self, state: &State) -> TimestampMs {
+        self.newest_claimed(state).min(self.latest())
+    }
+
+    /// What retention and grace count back from.
+    pub(super) fn reference(&self, state: &State) -> TimestampMs {
+        let raw = state.blocks.values().filter(|b| b.tier() == Tier::Raw).map(BlockEntry::window);
+        reference(self.clock.now(), self.newest_claimed(state), raw)
+    }
+
+    /// The newest sample known, of head and blocks, whatever the clock says.
+    pub(super) fn newest_claimed(&self, state: &State) -> TimestampMs {
+        // A sample of the head may have left since it was noted with a block; of a block at least one sample is known.
+        let of_block = |b: &BlockEntry| {
+            let first = b.window().start + DurationMs(1);
+            b.arrived().map_or(first, |arrived| arrived.max(first))
+        };
+        state.blocks.values().map(of_block).max().unwrap_or(TimestampMs::MIN).max(self.head.newest())
+    }
+}
+
+impl State {
+    /// When the newest data of each block came, as far as that is known.
+    pub(super) fn arrivals(&self, now: TimestampMs) -> BTreeMap<BlockId, TimestampMs> {
+        arrivals(self.blocks.values().map(|b| (BlockId(b.id), b.covered_as(), b.arrived())), now)
+    }
+}
