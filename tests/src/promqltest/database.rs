@@ -1,14 +1,12 @@
 //! A source over a database on a simulated disk: what was loaded lies partly in blocks, partly in the head, and some
 //! of it came late.
 
-use cardinal_query::source::{MemorySeries, Part, Source, SourceError};
+use cardinal_query::source::{MemorySeries, Source};
 use cardinal_storage::database::{AppendRow, Database, DatabaseOptions, RefusalClass, Refused, Resolve};
-use cardinal_storage::index::Matcher;
 use cardinal_storage::io::{ManualClock, SimFs};
 use cardinal_storage::model::{
-    Fingerprint, LabelSet, Sample, ShardCount, TimeRange, TimestampMs, shard_of_account, shard_of_fingerprint,
+    Fingerprint, LabelSet, Sample, ShardCount, TimestampMs, shard_of_account, shard_of_fingerprint,
 };
-use cardinal_storage::read::View;
 use std::sync::Arc;
 
 /// Takes sections as they are: scripts' labels are canonical already.
@@ -19,12 +17,6 @@ impl Resolve for Canonical {
         LabelSet::from_section(section)
             .map_err(|e| Refused { class: RefusalClass::InvalidLabels, message: e.to_string() })
     }
-}
-
-/// A view of a database that lives as long as the view.
-struct Stored {
-    view: View,
-    _database: Arc<Database>,
 }
 
 /// A database with `series`: of the older half of each series' samples some are in blocks and some came late into the
@@ -49,7 +41,7 @@ pub fn stored(series: &[MemorySeries]) -> Box<dyn Source> {
     database.flush().expect("the simulated disk does not fail");
     append(&database, series, |s, i| !older(s, i));
     append(&database, series, late);
-    Box::new(Stored { view: database.view(), _database: database })
+    Box::new(database.view())
 }
 
 /// Appends the samples that `wanted` picks by series and index.
@@ -74,42 +66,4 @@ fn append(database: &Database, series: &[MemorySeries], wanted: impl Fn(&MemoryS
     let appended = database.append(&rows, &samples, &Canonical).expect("the log takes it");
     assert_eq!(appended.written, samples.len() as u64, "{:?}", appended.refused);
     appended.ticket.wait().expect("the simulated disk does not fail");
-}
-
-impl Source for Stored {
-    fn select<'a>(
-        &'a self,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError> {
-        Source::select(&self.view, matchers, range)
-    }
-
-    fn label_names(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: Option<usize>,
-    ) -> Result<Vec<String>, SourceError> {
-        Source::label_names(&self.view, selectors, range, limit)
-    }
-
-    fn label_values(
-        &self,
-        name: &str,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: Option<usize>,
-    ) -> Result<Vec<String>, SourceError> {
-        Source::label_values(&self.view, name, selectors, range, limit)
-    }
-
-    fn series(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: Option<usize>,
-    ) -> Result<Vec<LabelSet>, SourceError> {
-        Source::series(&self.view, selectors, range, limit)
-    }
 }
