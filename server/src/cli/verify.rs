@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cardinal_storage::database::{Finding, Progress, Verification, repair, verify};
+use cardinal_storage::database::{Finding, Progress, Repair, Verification, repair, verify};
 use cardinal_storage::io::{Fs, RealFs};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -66,7 +66,7 @@ fn outcome(args: &VerifyArgs) -> anyhow::Result<u8> {
     if !args.repair {
         let found = verify(&fs, &directory, &mut show)?;
         bar.finish_and_clear();
-        print(args.json, &found, &[]);
+        print(args.json, &found, &Repair::default());
         return Ok(if found.is_sound() { SOUND } else { DAMAGED });
     }
     let repaired = repair(&fs, &directory, &mut show)?;
@@ -74,7 +74,7 @@ fn outcome(args: &VerifyArgs) -> anyhow::Result<u8> {
     if !args.json {
         repaired.before.findings.iter().for_each(|f| println!("was damaged: {}", text(f)));
     }
-    print(args.json, &repaired.after, &repaired.done);
+    print(args.json, &repaired.after, &repaired);
     Ok(if repaired.after.is_sound() { SOUND } else { DAMAGED })
 }
 
@@ -92,19 +92,21 @@ fn text(finding: &Finding) -> String {
     format!("{}: {}{times}", finding.part, finding.what)
 }
 
-fn print(json: bool, found: &Verification, done: &[String]) {
+fn print(json: bool, found: &Verification, repair: &Repair) {
     if json {
-        println!("{}", value(found, done));
+        println!("{}", value(found, repair));
         return;
     }
-    done.iter().for_each(|d| println!("done: {d}"));
+    repair.done.iter().for_each(|d| println!("done: {d}"));
+    repair.warnings.iter().for_each(|w| println!("WARNING: {w}"));
     found.findings.iter().for_each(|f| println!("damaged: {}", text(f)));
     let listed = found.findings.iter().map(|f| f.times).sum::<u64>();
     if found.damaged > listed {
         println!("and {} more", found.damaged - listed);
     }
     println!(
-        "checked {} blocks ({} series, {} chunks, {} samples), {} series and {} chunks of the head, {} batches of the log: {}",
+        "checked {} deletions, {} blocks ({} series, {} chunks, {} samples), {} series and {} chunks of the head, {} batches of the log: {}",
+        found.deletions,
         found.blocks,
         found.counts.series,
         found.counts.chunks,
@@ -116,12 +118,14 @@ fn print(json: bool, found: &Verification, done: &[String]) {
     );
 }
 
-fn value(found: &Verification, done: &[String]) -> Value {
+fn value(found: &Verification, repair: &Repair) -> Value {
     json!({
         "sound": found.is_sound(),
         "damaged": found.damaged,
         "findings": found.findings.iter().map(|f| json!({"part": f.part.to_string(), "what": f.what, "times": f.times})).collect::<Vec<_>>(),
-        "repaired": done,
+        "repaired": repair.done,
+        "warnings": repair.warnings,
+        "deletions": found.deletions,
         "blocks": found.blocks,
         "series": found.counts.series,
         "chunks": found.counts.chunks,

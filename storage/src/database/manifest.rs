@@ -10,11 +10,13 @@ use crate::io::{File, Fs, OpenMode};
 use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, TombstoneId, Window};
 use crate::read::Tombstone;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(test)]
+pub(crate) use tombstone_entry::{MatcherEntry, Op};
 pub(crate) use tombstone_entry::{TOMBSTONE_BYTES_MAX, TombstoneEntry};
 
 const MAGIC: &[u8; 8] = b"CRDLMANF";
@@ -426,7 +428,8 @@ impl Manifest {
     }
 
     /// What a damaged manifest still says: the fold of the edits that can be read. Damaged ones between them may have named
-    /// blocks and checkpoints, so that of all this only `init`, and what is said of single blocks, can be relied upon.
+    /// blocks and checkpoints, so that of all this only `init`, and what is said of single blocks and of deletions, can be relied
+    /// upon; and a damaged edit may have undone any of the deletions.
     pub(crate) fn salvage(fs: &dyn Fs, dir: &Path) -> Option<State> {
         let bytes = fs.open(&dir.join(NAME), OpenMode::Read).and_then(|f| f.read_all()).ok()?;
         let (mut state, mut at): (Option<State>, usize) = (None, 0);
@@ -497,6 +500,12 @@ impl Manifest {
         Ok(())
     }
 
+    /// Makes another state durable, whatever edits would lead there.
+    pub(crate) fn replace(&mut self, state: State) -> Result<(), ManifestError> {
+        let path = self.dir.join(NAME);
+        self.rewrite(state).map_err(|source| ManifestError::Unwritable { path, source })
+    }
+
     fn rewrite(&mut self, state: State) -> io::Result<()> {
         let next_sequence = state.sequence_after_rewrite();
         let (file, len) = write_anew(&*self.fs, &self.dir, &state)?;
@@ -525,16 +534,21 @@ fn refuse_damage(fs: &dyn Fs, dir: &Path, state: &State, offset: u64) -> Result<
 
 /// Copies what is about to be cut.
 fn keep_remains(fs: &dyn Fs, dir: &Path, file: &dyn File, range: Range<u64>) -> io::Result<PathBuf> {
+    let bytes = file.read_all()?;
+    let remains = usize::try_from(range.start).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+    keep(fs, dir, &format!("{NAME}-{:016x}.torn", range.start), remains)
+}
+
+/// Writes a file into the quarantine, durable when it returns, in place of one of that name.
+pub(super) fn keep(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let folder = dir.join(QUARANTINE_DIR);
     fs.create_dir_all(&folder)?;
-    let path = folder.join(format!("{NAME}-{:016x}.torn", range.start));
+    let path = folder.join(name);
     if fs.exists(&path)? {
         fs.remove_file(&path)?;
     }
-    let bytes = file.read_all()?;
-    let remains = usize::try_from(range.start).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
     let copy = fs.open(&path, OpenMode::CreateNew)?;
-    copy.write_all_at(remains, 0)?;
+    copy.write_all_at(bytes, 0)?;
     copy.sync_data()?;
     fs.sync_dir(&folder)?;
     Ok(path)
@@ -662,11 +676,25 @@ fn fold(state: &mut Option<State>, edit: &Edit, sequence: u64) -> Result<(), Bad
         }
         (Some(_), Some(_)) => return bad("one `init`".into(), "another".into()),
         (Some(s), None) => {
+            if let Some(id) = twice(&s.tombstones, &edit.add_tombstones) {
+                let found = format!("another one of id {}", id.0);
+                return bad("a deletion that is new, or final now and else as it was".into(), found);
+            }
             s.apply(edit);
             s.next_sequence += 1;
         }
     }
     Ok(())
+}
+
+/// The id of two tombstones, or of one that is not what it was.
+fn twice(known: &BTreeMap<TombstoneId, TombstoneEntry>, added: &[TombstoneEntry]) -> Option<TombstoneId> {
+    let mut ids = BTreeSet::new();
+    let mut is_wrong = |t: &TombstoneEntry| {
+        let changes = |old: &TombstoneEntry| *t != TombstoneEntry { is_final: t.is_final, ..old.clone() };
+        !ids.insert(t.id) || known.get(&TombstoneId(t.id)).is_some_and(changes)
+    };
+    added.iter().find(|t| is_wrong(t)).map(|t| TombstoneId(t.id))
 }
 
 /// Whether a later edit stands whole anywhere in `bytes`, the first of which begin a damaged one.

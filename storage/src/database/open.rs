@@ -2,7 +2,10 @@
 
 use super::aliases::Aliases;
 use super::faults::Faults;
-use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, FOLDERS, HEAD_DIR, QUARANTINE_DIR, block_dir, wal_dir};
+use super::folders::{
+    BLOCKS_DIR, CHECKPOINT_DIR, FOLDERS, HEAD_DIR, QUARANTINE_DIR, REBUILT_FILE, block_dir, mending_mark,
+    wal_dir,
+};
 use super::limits::LimitKeeper;
 use super::maintain::Maintenance;
 use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
@@ -111,6 +114,7 @@ impl Database {
         let head_fs = if faults.concern_head() { Arc::new(Unmapped(fs.clone())) } else { fs.clone() };
         let (head, cuts, mut replayed) = load_head(&head_fs, &dir, shards, &state, Mending::Mend)?;
         tell_damage(&replayed.head_damage);
+        tell_rebuilt(&*fs, &dir);
         let (blocks, aside) = open_blocks(&*fs, &dir, state.blocks.values(), &faults)?;
         if !replayed.head_damage.is_empty() {
             // What told the newest sequence number may be lost: none is given twice.
@@ -231,9 +235,17 @@ fn remove_garbage(fs: &dyn Fs, dir: &Path, state: &State, garbage: Garbage) -> R
     let blocks = dir.join(BLOCKS_DIR);
     for entry in fs.read_dir(&blocks).map_err(io_at(&blocks))? {
         let is_stray = |id: BlockId| !state.blocks.contains_key(&id);
-        if entry.is_dir && BlockId::from_name(&entry.name).is_some_and(is_stray) {
-            let path = blocks.join(&entry.name);
-            tracing::info!(path = %path.display(), "a block that was never committed goes");
+        let Some(id) = BlockId::from_name(&entry.name).filter(|id| entry.is_dir && is_stray(*id)) else {
+            continue;
+        };
+        let path = blocks.join(&entry.name);
+        let mark = mending_mark(dir, id);
+        if fs.exists(&mark).map_err(io_at(&mark))? {
+            // A repair put another in its place, and was interrupted before it moved this one.
+            Garbage::Keep.put_away(fs, dir, &path, true).map_err(io_at(&path))?;
+            fs.remove_file(&mark).map_err(io_at(&mark))?;
+        } else {
+            tracing::info!(path = %path.display(), "a block that is not in force goes");
             garbage.put_away(fs, dir, &path, true).map_err(io_at(&path))?;
         }
     }
@@ -323,6 +335,15 @@ pub(super) fn open_blocks<'a>(
 fn tell_damage(head_damage: &[String]) {
     for damage in head_damage {
         tracing::error!(%damage, "the head is damaged; what is sound of it is served, and a checkpoint without the damage is made soon");
+    }
+}
+
+/// What a repair could not keep is told until somebody has seen to it.
+fn tell_rebuilt(fs: &dyn Fs, dir: &Path) {
+    let path = dir.join(QUARANTINE_DIR).join(REBUILT_FILE);
+    let Ok(note) = fs.open(&path, crate::io::OpenMode::Read).and_then(|f| f.read_all()) else { return };
+    for warning in String::from_utf8_lossy(&note).lines() {
+        tracing::error!(%warning, file = %path.display(), "a repair has rebuilt the manifest; remove the file once you have seen to it");
     }
 }
 

@@ -18,6 +18,7 @@ mod deletions;
 mod full_disk;
 mod limits;
 mod repair;
+mod repair_steps;
 
 /// Sections in these tests are canonical.
 struct Canonical;
@@ -91,6 +92,23 @@ fn read(view: &View, matchers: &[Matcher], range: TimeRange) -> Model {
 }
 
 const HOUR: i64 = 3_600_000;
+
+/// Four hours of samples, one every ten minutes for each series, in two blocks and the head of a directory that is closed again.
+fn four_hours(series: &[LabelSet], value: impl Fn(i64, usize) -> f64) -> (SimFs, Model) {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    for t in (HOUR..5 * HOUR).step_by(600_000) {
+        let points: Vec<[(i64, f64); 1]> = (0..series.len()).map(|i| [(t, value(t, i))]).collect();
+        let rows: Vec<(&LabelSet, &[(i64, f64)])> =
+            series.iter().zip(&points).map(|(l, p)| (l, &p[..])).collect();
+        append(&db, &rows).unwrap().ticket.wait().unwrap();
+        db.maintain();
+    }
+    assert_eq!(db.stats().blocks, 2);
+    let model = contents(&db);
+    db.close().unwrap();
+    (fs, model)
+}
 
 #[test]
 fn samples_are_found_in_head_and_blocks_and_after_a_restart() {

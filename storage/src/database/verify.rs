@@ -1,12 +1,14 @@
 //! Checking a data directory as a whole, without changing it; and mending it, in [`repair`].
 //!
 //! ```text
-//! manifest ─► blocks: pages, order, cross-references, chunks     (block::check)
+//! manifest ─► deletions: ids, ranges, matchers, order
+//!          ├► blocks: pages, order, cross-references, chunks     (block::check)
 //!          └► checkpoint and log as a restart reads them ─► head: labels, chains of the head-chunk log, chunks
 //! ```
 
 mod head;
 mod repair;
+mod tombstones;
 
 pub use repair::{Repair, RepairError, repair};
 
@@ -65,6 +67,8 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// All that is wrong, counted.
     pub damaged: u64,
+    /// Deletions looked at.
+    pub deletions: u64,
     /// Blocks looked at.
     pub blocks: u64,
     /// What the blocks hold.
@@ -187,6 +191,8 @@ fn verify_once(
             return Ok((None, found));
         }
     };
+    found.deletions = state.tombstones.len() as u64;
+    tombstones::check(&state, &mut |damage| found.add(Part::Manifest, damage));
     // The remains of an edit that a crash interrupted are no damage: a start cuts them off.
     drop(rest);
     let head_bytes = state.checkpoint.as_ref().map_or(1, |c| c.bytes.max(1));

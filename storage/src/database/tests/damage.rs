@@ -7,19 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Two blocks of two windows, and a head.
 fn directory() -> (SimFs, Model) {
-    let fs = SimFs::new(1);
-    let db = open(&fs);
     let series: Vec<LabelSet> = (0..40).map(|i| labels("m", &format!("{}", i % 5), i)).collect();
-    for t in (HOUR..5 * HOUR).step_by(600_000) {
-        let points = [(t, t as f64)];
-        let rows: Vec<(&LabelSet, &[(i64, f64)])> = series.iter().map(|l| (l, &points[..])).collect();
-        append(&db, &rows).unwrap().ticket.wait().unwrap();
-        db.maintain();
-    }
-    assert_eq!(db.stats().blocks, 2);
-    let model = contents(&db);
-    db.close().unwrap();
-    (fs, model)
+    four_hours(&series, |t, _| t as f64)
 }
 
 fn file_of(fs: &SimFs, nth: usize, name: &str) -> PathBuf {

@@ -20,25 +20,12 @@ fn found(fs: &SimFs) -> Verification {
 
 /// Two blocks, histograms among their series, a checkpoint, and a log.
 fn directory() -> (SimFs, Model) {
-    let fs = SimFs::new(1);
-    let db = open(&fs);
     let mut series: Vec<LabelSet> = (0..600).map(|i| labels("m", &format!("{}", i % 9), i)).collect();
     for le in ["0.1", "1", "+Inf"] {
         let pairs = [("__name__", "h_bucket"), ("account", "1"), ("le", le)];
         series.push(LabelSet::from_pairs(pairs).unwrap());
     }
-    for t in (HOUR..5 * HOUR).step_by(600_000) {
-        let value = |i: usize| (t / 7 * (i as i64 + 1) % 1_000_003) as f64;
-        let points: Vec<[(i64, f64); 1]> = (0..series.len()).map(|i| [(t, value(i))]).collect();
-        let rows: Vec<(&LabelSet, &[(i64, f64)])> =
-            series.iter().zip(&points).map(|(l, p)| (l, &p[..])).collect();
-        append(&db, &rows).unwrap().ticket.wait().unwrap();
-        db.maintain();
-    }
-    assert_eq!(db.stats().blocks, 2);
-    let model = contents(&db);
-    db.close().unwrap();
-    (fs, model)
+    four_hours(&series, |t, i| (t / 7 * (i as i64 + 1) % 1_000_003) as f64)
 }
 
 fn first_block(fs: &SimFs) -> (PathBuf, Block) {

@@ -1,24 +1,25 @@
 //! Mending a stopped directory: what is damaged goes to `quarantine/`, the rest is kept.
 //!
 //! ```text
-//! manifest   lost or damaged ─► rebuilt from the blocks' meta.json and the newest checkpoint
+//! manifest   lost or damaged ─► rebuilt from the blocks' meta.json, the newest checkpoint, and what can be read of it
 //! block      ─► written anew from what can be read of it, one edit: the new one in, the old one out
 //! head, log  ─► loaded as at a start, everything sound written to blocks and a new checkpoint
 //! ```
 //!
 //! Each step is committed before anything is moved, so that a crash in the middle leaves a directory that can be repaired again.
+//! What is to be moved is marked before the commit: the next start would remove what is not in force.
 
 mod rebuild;
 
-use super::{Part, Progress, Verification, VerifyError, verify};
+use super::{Part, Progress, Verification, VerifyError, tombstones, verify};
 use crate::block::{Block, BlockSpec, BlockWriter, OpenBlockError, WriteBlockError, decode_checked};
 use crate::codec::{self, Samples};
 use crate::compact::Chunker;
-use crate::database::folders::{BLOCKS_DIR, QUARANTINE_DIR, block_dir};
+use crate::database::folders::{BLOCKS_DIR, QUARANTINE_DIR, block_dir, mending_mark};
 use crate::database::manifest::{BlockEntry, Edit, Init, Manifest, ManifestError, State};
 use crate::database::open::{LOCK_FILE, open_block};
 use crate::database::{CutError, Database, DatabaseOptions, OpenError};
-use crate::io::Fs;
+use crate::io::{Fs, OpenMode};
 use crate::model::{BlockId, DurationMs, LabelSet, SeriesKey, ShardCount};
 use crate::wal::WalError;
 use std::collections::BTreeSet;
@@ -33,6 +34,8 @@ pub struct Repair {
     pub before: Verification,
     /// What was done, in words.
     pub done: Vec<String>,
+    /// What somebody must know of and see to. Each start repeats it.
+    pub warnings: Vec<String>,
     /// What is wrong still.
     pub after: Verification,
 }
@@ -106,7 +109,7 @@ pub fn repair(
         let quarantine = dir.join(QUARANTINE_DIR);
         fs.create_dir_all(&quarantine).map_err(io_at(&quarantine))?;
         if repair.before.has(Part::Manifest) {
-            repair.done.push(rebuild::manifest(&**fs, dir)?);
+            mend_manifest(fs, dir, &mut repair)?;
             repair.before.merge(verify(fs, dir, progress)?);
         }
         let damaged = repair.before.findings.iter().filter_map(|f| match f.part {
@@ -127,6 +130,28 @@ pub fn repair(
     }
     repair.after = verify(fs, dir, progress)?;
     Ok(repair)
+}
+
+/// Rebuilds a manifest that cannot be read; of one that can, puts the deletions in order.
+fn mend_manifest(fs: &Arc<dyn Fs>, dir: &Path, repair: &mut Repair) -> Result<(), RepairError> {
+    let Ok((state, _)) = Manifest::inspect(&**fs, dir) else {
+        let rebuilt = rebuild::manifest(&**fs, dir)?;
+        repair.done.push(rebuilt.said);
+        repair.warnings.extend(rebuilt.warnings);
+        return Ok(());
+    };
+    let kept = tombstones::mended(&state);
+    let (lost, changed) = (
+        state.tombstones.len() - kept.len(),
+        kept.values().filter(|t| !state.tombstones.values().any(|old| old == *t)).count(),
+    );
+    let mut manifest = Manifest::open(fs.clone(), dir, &state.init)?;
+    let state = State { tombstones: kept, ..manifest.state().clone() };
+    manifest.replace(state)?;
+    repair
+        .done
+        .push(format!("of the deletions, {lost} that hid nothing were left out, and {changed} put in order"));
+    Ok(())
 }
 
 /// Replaces a block by one with what can be read of it.
@@ -157,10 +182,20 @@ fn mend_block(
         ),
     };
     let add_blocks = new.into_iter().map(|(entry, _)| entry).collect();
+    let mark = mending_mark(dir, id);
+    make_mark(&**fs, &mark).map_err(io_at(&mark))?;
     manifest.commit(&Edit { add_blocks, remove_blocks: vec![id.0], ..Edit::default() })?;
     let (from, to) = (block_dir(dir, id), dir.join(QUARANTINE_DIR).join(id.to_string()));
     put_away(&**fs, &from, &to)?;
+    fs.remove_file(&mark).map_err(io_at(&mark))?;
     Ok(Some(format!("{said}; the damaged one is {}", to.display())))
+}
+
+fn make_mark(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    if !fs.exists(path)? {
+        fs.open(path, OpenMode::CreateNew)?;
+    }
+    path.parent().map_or(Ok(()), |folder| fs.sync_dir(folder))
 }
 
 /// Moves what is there, in place of what an earlier repair has put there.
@@ -173,7 +208,8 @@ fn put_away(fs: &dyn Fs, from: &Path, to: &Path) -> Result<(), RepairError> {
         removed.map_err(io_at(to))?;
     }
     fs.rename(from, to).map_err(io_at(from))?;
-    for folder in [from.parent(), to.parent()].into_iter().flatten() {
+    // Where it is now first: in neither of them it would be lost.
+    for folder in [to.parent(), from.parent()].into_iter().flatten() {
         fs.sync_dir(folder).map_err(io_at(folder))?;
     }
     Ok(())

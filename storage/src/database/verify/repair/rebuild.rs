@@ -1,19 +1,26 @@
 //! A manifest from what it named.
 
-use super::{RepairError, io_at, put_away};
+use super::{RepairError, io_at, tombstones};
 use crate::block::BlockMeta;
-use crate::database::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR, wal_dir};
-use crate::database::manifest::{self, BlockEntry, CheckpointEntry, Init, Manifest, State};
+use crate::database::folders::{BLOCKS_DIR, CHECKPOINT_DIR, REBUILT_FILE, wal_dir};
+use crate::database::manifest::{self, BlockEntry, CheckpointEntry, Init, Manifest, State, TombstoneEntry};
 use crate::head::checkpoint;
 use crate::io::{Fs, OpenMode};
-use crate::model::BlockId;
+use crate::model::{BlockId, TombstoneId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Writes a manifest that names the blocks that there are and the newest checkpoint; the old one goes to the quarantine.
-/// Blocks that others were made of are left out. Deletions that only the manifest knew of are forgotten, unless an edit
-/// that can still be read has them.
-pub(super) fn manifest(fs: &dyn Fs, dir: &Path) -> Result<String, RepairError> {
+/// What was rebuilt.
+pub(super) struct Rebuilt {
+    /// In words.
+    pub(super) said: String,
+    /// What may be wrong with it, likewise.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Writes a manifest that names the blocks that there are, the newest checkpoint, and the deletions that can still be read; a
+/// copy of the old one and a note are left in the quarantine. Blocks that others were made of are left out.
+pub(super) fn manifest(fs: &dyn Fs, dir: &Path) -> Result<Rebuilt, RepairError> {
     let salvaged = Manifest::salvage(fs, dir);
     let metas = metas(fs, dir)?;
     let newest = newest_checkpoint(fs, dir)?;
@@ -33,16 +40,55 @@ pub(super) fn manifest(fs: &dyn Fs, dir: &Path) -> Result<String, RepairError> {
     let of_checkpoint = checkpoint.as_ref().map_or(0, |c| c.number);
     let of_salvaged = salvaged.as_ref().map_or(0, |s| s.next_sequence);
     let next_sequence = of_blocks.max(of_checkpoint).max(of_salvaged).saturating_add(2).max(3);
+    let mut state = State { blocks, checkpoint, next_sequence, ..State::new(init) };
+    state.tombstones = deletions(salvaged, &state);
     let said = format!(
-        "the manifest was rebuilt with {} blocks and {}",
-        blocks.len(),
-        checkpoint.as_ref().map_or("no checkpoint".into(), |c| format!("checkpoint {:016x}", c.number)),
+        "the manifest was rebuilt with {} blocks, {} and {} deletions",
+        state.blocks.len(),
+        state.checkpoint.as_ref().map_or("no checkpoint".into(), |c| format!("checkpoint {:016x}", c.number)),
+        state.tombstones.len(),
     );
+    let warnings = warnings(&state);
     let path = dir.join(manifest::NAME);
-    put_away(fs, &path, &dir.join(QUARANTINE_DIR).join(format!("{}.damaged", manifest::NAME)))?;
-    let state = State { blocks, checkpoint, next_sequence, ..State::new(init) };
+    // Copied, not moved: until the new one is there, the old one tells a further repair what it told this one.
+    let old = fs.open(&path, OpenMode::Read).and_then(|f| f.read_all());
+    if let Ok(old) = old {
+        manifest::keep(fs, dir, &format!("{}.damaged", manifest::NAME), &old).map_err(io_at(&path))?;
+    }
+    let note = [&*warnings, &[String::new()]].concat().join("\n");
+    manifest::keep(fs, dir, REBUILT_FILE, note.as_bytes()).map_err(io_at(&path))?;
     manifest::write_anew(fs, dir, &state).map_err(io_at(&path))?;
-    Ok(said)
+    Ok(Rebuilt { said, warnings })
+}
+
+/// The deletions that can be read. A damaged edit may have undone any of them: those that could be undone can be for another grace.
+fn deletions(salvaged: Option<State>, rebuilt: &State) -> BTreeMap<TombstoneId, TombstoneEntry> {
+    let Some(salvaged) = salvaged else { return BTreeMap::new() };
+    let newest = rebuilt.blocks.values().map(|b| b.arrived_ms.unwrap_or(i64::MIN).max(b.window_start)).max();
+    let renew = |t: TombstoneEntry| {
+        let created_ms = if t.is_final { t.created_ms } else { t.created_ms.max(newest.unwrap_or(i64::MIN)) };
+        (TombstoneId(t.id), TombstoneEntry { created_ms, ..t })
+    };
+    let tombstones = salvaged.tombstones.into_values().map(renew).collect();
+    tombstones::mended(&State { tombstones, ..rebuilt.clone() })
+}
+
+fn warnings(state: &State) -> Vec<String> {
+    let mut warnings = vec![
+        "deletions that only the damaged part of the manifest knew of are forgotten: what they hid may be visible again; look for it, and delete it again".into(),
+    ];
+    if !state.tombstones.is_empty() {
+        warnings.push("deletions that were undone may be in force again, where the damaged part knew that: undelete those that should not be, within delete.grace".into());
+    }
+    let kept = state.tombstones.values();
+    warnings.extend(kept.map(|t| {
+        format!(
+            "kept is deletion {}{}",
+            tombstones::told(t),
+            if t.is_final { ", which cannot be undone" } else { "" }
+        )
+    }));
+    warnings
 }
 
 fn id_of(text: &str) -> Option<u64> {
@@ -87,9 +133,18 @@ fn entry(id: u64, meta: &BlockMeta, salvaged: Option<&State>) -> BlockEntry {
         chunks_bytes: meta.chunks_bytes,
         series: meta.series,
         samples: meta.samples,
-        covered_as: known.and_then(|k| k.covered_as),
+        covered_as: known.map_or_else(|| of_sources(meta, salvaged), |k| k.covered_as),
         arrived_ms: known.and_then(|k| k.arrived_ms),
     }
+}
+
+/// By what deletions judge a block that the manifest says nothing of any more: the newest of what it was made of.
+fn of_sources(meta: &BlockMeta, salvaged: Option<&State>) -> Option<u64> {
+    let of_source = |id: u64| {
+        let known = salvaged.and_then(|s| s.blocks.get(&BlockId(id)));
+        known.map_or(id, |k| k.covered_as().0)
+    };
+    meta.sources.iter().filter_map(|s| id_of(s)).map(of_source).max()
 }
 
 /// The newest checkpoint that says how the directory was made. The log is replayed from its oldest segment: what is older
