@@ -11,30 +11,46 @@ const ROARING: u8 = 1;
 
 /// Differences are decoded one by one and bitmaps by container: a bound on the work that saving a few bytes may cost.
 const DIFFERENCES_MAX: usize = 4096;
+/// No bitmap is shorter than so few differences.
+const SHORT_MAX: usize = 8;
+const _: () = assert!(2 + 5 * SHORT_MAX < 128, "the length of a short list is a varint of one byte");
 
 /// Appends a list of ascending ids.
 pub(super) fn put(ids: &[u32], out: &mut Vec<u8>) {
     debug_assert!(ids.is_sorted_by(|a, b| a < b));
-    let roaring = if ids.len() > 8 { Some(roaring(ids)) } else { None };
-    let differences = if ids.len() <= DIFFERENCES_MAX { Some(differences(ids)) } else { None };
-    let body = match (roaring, differences) {
-        (Some(r), Some(d)) if r.len() < d.len() => r,
-        (_, Some(d)) => d,
-        (Some(r), None) => r,
-        (None, None) => unreachable!("a list is short or long"),
+    if ids.len() <= SHORT_MAX {
+        return put_short(ids, out);
+    }
+    let roaring = roaring(ids);
+    let body = match ids.len() <= DIFFERENCES_MAX {
+        true => Some(differences(ids)).filter(|d| d.len() <= roaring.len()).unwrap_or(roaring),
+        false => roaring,
     };
     varint::put_bytes(out, &body);
 }
 
+/// Appends a list so short that its length is one byte, whatever the ids are.
+fn put_short(ids: &[u32], out: &mut Vec<u8>) {
+    let at = out.len();
+    out.push(0);
+    put_differences(ids, out);
+    out[at] = (out.len() - at - 1) as u8;
+}
+
 fn differences(ids: &[u32]) -> Vec<u8> {
-    let mut body = vec![DIFFERENCES];
-    varint::put(&mut body, ids.len() as u64);
+    let mut body = Vec::with_capacity(ids.len() + 8);
+    put_differences(ids, &mut body);
+    body
+}
+
+fn put_differences(ids: &[u32], out: &mut Vec<u8>) {
+    out.push(DIFFERENCES);
+    varint::put(out, ids.len() as u64);
     let mut next = 0;
     for &id in ids {
-        varint::put(&mut body, u64::from(id - next));
+        varint::put(out, u64::from(id - next));
         next = id.saturating_add(1);
     }
-    body
 }
 
 fn roaring(ids: &[u32]) -> Vec<u8> {

@@ -36,8 +36,9 @@ pub use inspect::{ChunkStats, NameStats, SectionSize, SeriesWeight, ShardStats};
 pub use reader::{Block, BlockShard};
 pub use rows::{ChunkEntry, ChunkRef, ChunkRefs};
 pub use series::SeriesReader;
+pub use shard_builder::LabelId;
 pub use spec::{BlockMeta, BlockSpec, Tier};
-pub use writer::BlockWriter;
+pub use writer::{BlockWriter, ColumnRoom};
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use paged::make_checksums_fit;

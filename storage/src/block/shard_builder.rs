@@ -1,5 +1,6 @@
 //! One shard of a block while it is being written: label values are interned per name in the order of their arrival, and
-//! sorted once all series are there. Memory is that of one shard: about 8 bytes per label, and each text once.
+//! sorted once all series are there. Memory is that of one shard: about 8 bytes per label of each series, each text once, and
+//! what is written in the end.
 
 use super::dictionary::DictionaryWriter;
 use super::directory::{N_SECTIONS, section};
@@ -10,8 +11,16 @@ use super::rows::{ChunkEntry, CoarseTime, GROUP, put_chunks};
 use super::section::Extent;
 use crate::model::{LabelSet, SeriesKey, varint};
 use hashbrown::HashTable;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// A label as the shard that is being written numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelId {
+    name: u32,
+    value: u32,
+}
 
 /// Collects the series of a shard in order.
 pub(super) struct ShardBuilder {
@@ -21,22 +30,33 @@ pub(super) struct ShardBuilder {
     schemas: HashMap<Box<[u32]>, u32>,
     /// For each series its schema.
     rows: Vec<u32>,
+    /// The last series, to tell order by.
+    last: Option<SeriesKey>,
+    last_labels: Vec<LabelId>,
     keys: KeyTableWriter,
     /// The ends of the rows: chunk references, encoded, and where each one's end.
     tails: Vec<u8>,
     tail_ends: Vec<usize>,
     groups: Vec<u64>,
-    /// Scratch.
+    /// Names of the last series, and their schema.
     schema: Vec<u32>,
+    schema_id: Option<u32>,
 }
 
 /// One label name with all its values and who has which.
 struct NameColumn {
     name: Box<str>,
-    values: Vec<Box<str>>,
+    values: Texts,
     ids: HashTable<u32>,
     /// Series and value, by series.
     series: Vec<(u32, u32)>,
+}
+
+/// Texts, one after another.
+#[derive(Default)]
+struct Texts {
+    bytes: String,
+    ends: Vec<usize>,
 }
 
 /// The sections of a finished shard, by their numbers.
@@ -50,11 +70,14 @@ impl ShardBuilder {
             name_ids: BTreeMap::new(),
             schemas: HashMap::new(),
             rows: Vec::new(),
+            last: None,
+            last_labels: Vec::new(),
             keys: KeyTableWriter::default(),
             tails: Vec::new(),
             tail_ends: Vec::new(),
             groups: Vec::new(),
             schema: Vec::new(),
+            schema_id: None,
         }
     }
 
@@ -62,29 +85,56 @@ impl ShardBuilder {
         self.rows.len() as u32
     }
 
-    /// Adds a series whose chunks were written at `chunk_offset`.
+    /// The number of a label.
+    pub(super) fn label(&mut self, name: &str, value: &str) -> LabelId {
+        let id = match self.name_ids.get(name) {
+            Some(&id) => id,
+            None => self.add_name(name),
+        };
+        LabelId { name: id, value: self.names[id as usize].intern(value) }
+    }
+
+    /// The labels as text.
+    pub(super) fn spell(&self, labels: &[LabelId]) -> LabelSet {
+        LabelSet::from_sorted(self.texts(labels)).unwrap_or_default()
+    }
+
+    fn text(&self, label: &LabelId) -> (&str, &str) {
+        let column = &self.names[label.name as usize];
+        (&column.name, column.values.get(label.value))
+    }
+
+    /// Whether a series comes after the last one: by its key, and by its labels where keys are equal.
+    pub(super) fn is_next(&self, labels: &[LabelId], key: SeriesKey) -> bool {
+        match self.last.map(|last| last.cmp(&key)) {
+            None | Some(Ordering::Less) => true,
+            Some(Ordering::Equal) => self.texts(&self.last_labels).lt(self.texts(labels)),
+            Some(Ordering::Greater) => false,
+        }
+    }
+
+    fn texts<'a>(&'a self, labels: &'a [LabelId]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        labels.iter().map(|l| self.text(l))
+    }
+
+    /// Adds a series whose chunks were written at `chunk_offset`; labels in order of their names.
     pub(super) fn push(
         &mut self,
-        labels: &LabelSet,
+        labels: &[LabelId],
         key: SeriesKey,
         chunk_offset: u64,
         chunks: &[ChunkEntry<'_>],
     ) -> Result<(), WriteBlockError> {
         let series = offset_u32(self.rows.len() + 1, "series")? - 1;
-        self.schema.clear();
-        for label in labels.iter() {
-            let id = match self.name_ids.get(label.name) {
-                Some(&id) => id,
-                None => self.add_name(label.name),
-            };
-            let column = &mut self.names[id as usize];
-            let value = column.intern(label.value);
-            column.series.push((series, value));
-            self.schema.push(id);
+        for label in labels {
+            self.names[label.name as usize].series.push((series, label.value));
         }
         self.keys.push(key)?;
-        self.push_schema();
+        self.push_schema(labels);
         self.push_tail(series, chunk_offset, chunks);
+        self.last = Some(key);
+        self.last_labels.clear();
+        self.last_labels.extend_from_slice(labels);
         Ok(())
     }
 
@@ -93,23 +143,35 @@ impl ShardBuilder {
         self.name_ids.insert(name.into(), id);
         self.names.push(NameColumn {
             name: name.into(),
-            values: Vec::new(),
+            values: Texts::default(),
             ids: HashTable::new(),
             series: Vec::new(),
         });
         id
     }
 
-    fn push_schema(&mut self) {
-        let schema = match self.schemas.get(self.schema.as_slice()) {
-            Some(&id) => id,
+    fn push_schema(&mut self, labels: &[LabelId]) {
+        // Series come sorted by metric: the schema is nearly always that of the series before.
+        let names = || labels.iter().map(|l| l.name);
+        let schema = match self.schema_id.filter(|_| self.schema.iter().copied().eq(names())) {
+            Some(id) => id,
             None => {
-                let id = self.schemas.len() as u32;
-                self.schemas.insert(self.schema.as_slice().into(), id);
-                id
+                self.schema.clear();
+                self.schema.extend(names());
+                self.intern_schema()
             }
         };
+        self.schema_id = Some(schema);
         self.rows.push(schema);
+    }
+
+    fn intern_schema(&mut self) -> u32 {
+        if let Some(&id) = self.schemas.get(self.schema.as_slice()) {
+            return id;
+        }
+        let id = self.schemas.len() as u32;
+        self.schemas.insert(self.schema.as_slice().into(), id);
+        id
     }
 
     fn push_tail(&mut self, series: u32, chunk_offset: u64, chunks: &[ChunkEntry<'_>]) {
@@ -198,22 +260,22 @@ impl NameColumn {
     fn intern(&mut self, value: &str) -> u32 {
         // Series come sorted: as often as not the value is that of the series before.
         if let Some(&(_, last)) = self.series.last()
-            && *self.values[last as usize] == *value
+            && self.values.get(last) == value
         {
             return last;
         }
         let Self { values, ids, .. } = self;
         let found = ids.entry(
             xxh3_64(value.as_bytes()),
-            |&id| *values[id as usize] == *value,
-            |&id| xxh3_64(values[id as usize].as_bytes()),
+            |&id| values.get(id) == value,
+            |&id| xxh3_64(values.get(id).as_bytes()),
         );
         match found {
             hashbrown::hash_table::Entry::Occupied(e) => *e.get(),
             hashbrown::hash_table::Entry::Vacant(e) => {
-                let id = values.len() as u32;
+                let id = values.len();
                 e.insert(id);
-                values.push(value.into());
+                values.push(value);
                 id
             }
         }
@@ -221,15 +283,14 @@ impl NameColumn {
 
     /// Encodes the column; returns for each value its place among the sorted ones.
     fn write(&self, text_offset: u32, sections: &mut Sections) -> Result<Vec<u32>, WriteBlockError> {
-        let mut sorted: Vec<u32> = (0..self.values.len() as u32).collect();
-        sorted.sort_unstable_by_key(|&id| &self.values[id as usize]);
+        let sorted = self.values.sorted();
         let mut rank = vec![0; sorted.len()];
         sorted.iter().enumerate().for_each(|(r, &id)| rank[id as usize] = r as u32);
         let lists = self.series_by_value();
         let having: Vec<u32> = self.series.iter().map(|&(s, _)| s).collect();
         let mut dictionary = DictionaryWriter::new(&having);
         for &id in &sorted {
-            dictionary.push(&self.values[id as usize], lists.of(id))?;
+            dictionary.push(self.values.get(id), lists.of(id))?;
         }
         NameEntry {
             text_offset,
@@ -245,7 +306,7 @@ impl NameColumn {
 
     /// A counting sort by value, which keeps the order of series.
     fn series_by_value(&self) -> SeriesByValue {
-        let mut starts = vec![0u32; self.values.len() + 1];
+        let mut starts = vec![0u32; self.values.len() as usize + 1];
         self.series.iter().for_each(|&(_, v)| starts[v as usize + 1] += 1);
         for v in 1..starts.len() {
             starts[v] += starts[v - 1];
@@ -257,6 +318,37 @@ impl NameColumn {
             next[v as usize] += 1;
         }
         SeriesByValue { starts, series }
+    }
+}
+
+impl Texts {
+    fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    fn get(&self, at: u32) -> &str {
+        let at = at as usize;
+        let from = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.bytes[from..self.ends[at]]
+    }
+
+    fn push(&mut self, text: &str) {
+        self.bytes.push_str(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The numbers of the texts in order.
+    fn sorted(&self) -> Vec<u32> {
+        // The first bytes tell most texts apart, and stand beside the number instead of anywhere in memory.
+        let front = |text: &str| {
+            let mut front = [0; 8];
+            let n = text.len().min(8);
+            front[..n].copy_from_slice(&text.as_bytes()[..n]);
+            u64::from_be_bytes(front)
+        };
+        let mut sorted: Vec<(u64, u32)> = (0..self.len()).map(|id| (front(self.get(id)), id)).collect();
+        sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.get(a.1).cmp(self.get(b.1))));
+        sorted.into_iter().map(|(_, id)| id).collect()
     }
 }
 

@@ -564,3 +564,17 @@ fn statistics_name_the_heaviest() {
     assert_eq!((stats.chunks.len(), stats.chunks[0].chunks, stats.chunks[0].samples), (1, 11, 22));
     assert_eq!(stats.damaged, 0);
 }
+
+#[test]
+fn blocks_share_room_for_time_columns() {
+    let fs: Arc<dyn Fs> = Arc::new(SimFs::new(1));
+    let room = ColumnRoom::new(100);
+    let create = |dir: &str| {
+        BlockWriter::create(fs.clone(), Path::new(dir), spec()).unwrap().with_column_room(room.clone())
+    };
+    let (mut a, mut b) = (create("a"), create("b"));
+    assert_eq!(a.shared_column(&[1; 50]), Some(TimeColumnId(0)));
+    assert_eq!(b.shared_column(&[2; 50]), None, "the other block took the room");
+    assert_eq!(a.shared_column(&[1; 50]), Some(TimeColumnId(0)), "a column that is there takes none");
+    assert_eq!(a.shared_column(&[2; 50]), None);
+}

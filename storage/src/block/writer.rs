@@ -5,18 +5,20 @@ use super::error::{WriteBlockError, offset_u32};
 use super::paged::PagedWriter;
 use super::rows::{ChunkEntry, CoarseTime};
 use super::section::Extent;
-use super::shard_builder::ShardBuilder;
+use super::shard_builder::{LabelId, ShardBuilder};
 use super::spec::{BlockMeta, BlockSpec};
 use super::{CHUNKS_FILE, CHUNKS_MAGIC, FORMAT, INDEX_FILE, INDEX_MAGIC, META_FILE};
 use crate::codec::TimeColumnId;
 use crate::io::{Fs, OpenMode, Pace, SystemClock};
-use crate::model::{LabelSet, SeriesKey, ShardId, Window};
+use crate::model::{LabelSet, Lsn, LsnRange, SeriesKey, ShardId, Window};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
-/// Memory of time columns that merges stop at. The columns of a thousand targets that jitter, for a day, take some ten MiB.
+/// Memory of time columns that a block stops at. The columns of a thousand targets that jitter, for a day, take some ten MiB.
 const COLUMNS_BYTES_MAX: usize = 64 << 20;
 /// What a column takes beside its bytes: entries of the table and of the list, two counts.
 const COLUMN_OVERHEAD: usize = 64;
@@ -24,7 +26,7 @@ const COLUMN_OVERHEAD: usize = 64;
 /// Writes one block into a directory of its own. Shards come in ascending order, series in ascending order of (key, labels)
 /// within their shard. After an error the writer is of no more use and the directory is garbage.
 ///
-/// Memory: the labels of one shard, and the time columns.
+/// Memory: the labels of one shard while it is written, and the time columns until the end.
 pub struct BlockWriter {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
@@ -33,7 +35,10 @@ pub struct BlockWriter {
     chunks: PagedWriter,
     parts: Vec<Part>,
     shard: Option<OpenShard>,
+    last_shard: Option<ShardId>,
     columns: Columns,
+    /// Scratch.
+    labels: Vec<LabelId>,
     meta: BlockMeta,
 }
 
@@ -43,15 +48,33 @@ struct OpenShard {
     builder: ShardBuilder,
     /// Where its chunks start.
     chunks_offset: u64,
-    last: Option<(SeriesKey, LabelSet)>,
+}
+
+/// Room for time columns that blocks written at the same time share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ColumnRoom(Arc<AtomicUsize>);
+
+impl ColumnRoom {
+    /// So many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
+    }
+
+    fn left(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// Takes what there is, as far as it suffices.
+    fn take(&self, bytes: usize) {
+        self.0.store(self.left().saturating_sub(bytes), Relaxed);
+    }
 }
 
 /// Distinct time columns in the order of their ids.
-#[derive(Default)]
 struct Columns {
     ids: HashMap<Arc<[u8]>, TimeColumnId>,
     columns: Vec<Arc<[u8]>>,
-    bytes: usize,
+    room: ColumnRoom,
 }
 
 impl BlockWriter {
@@ -83,14 +106,29 @@ impl BlockWriter {
             chunks,
             parts: Vec::new(),
             shard: None,
-            columns: Columns::default(),
+            last_shard: None,
+            columns: Columns::new(ColumnRoom::new(COLUMNS_BYTES_MAX)),
+            labels: Vec::new(),
             meta,
         })
     }
 
+    /// Shares room for time columns with other blocks. To be called before there are any.
+    #[must_use]
+    pub fn with_column_room(mut self, room: ColumnRoom) -> Self {
+        self.columns = Columns::new(room);
+        self
+    }
+
+    /// Tells anew which LSN is the newest that may be in the block.
+    pub fn set_newest_lsn(&mut self, newest: Lsn) {
+        let lsns = self.spec.lsns.map(|l| LsnRange { last: newest, ..l });
+        (self.spec.lsns, self.meta.lsns) = (lsns, lsns);
+    }
+
     /// Begins a shard. Those without series may be left out.
     pub fn begin_shard(&mut self, shard: ShardId) -> Result<(), WriteBlockError> {
-        let last = self.shard.as_ref().map(|s| s.id);
+        let last = self.last_shard.replace(shard);
         if last.is_some_and(|l| l >= shard) || shard.0 >= self.spec.shards.get() {
             return Err(WriteBlockError::ShardOrder { shard });
         }
@@ -99,7 +137,6 @@ impl BlockWriter {
             id: shard,
             builder: ShardBuilder::new(CoarseTime::new(self.spec.window)),
             chunks_offset: self.chunks.position(),
-            last: None,
         });
         Ok(())
     }
@@ -111,10 +148,31 @@ impl BlockWriter {
         key: SeriesKey,
         chunks: &[ChunkEntry<'_>],
     ) -> Result<(), WriteBlockError> {
-        self.check(labels, key, chunks)?;
-        let Self { shard: Some(shard), chunks: file, meta, dir, .. } = self else {
-            return Err(WriteBlockError::SeriesOrder { labels: labels.to_string() });
+        let mut ids = std::mem::take(&mut self.labels);
+        ids.clear();
+        ids.extend(labels.iter().map_while(|l| self.label(l.name, l.value)));
+        let pushed = self.push_ids(&ids, key, chunks);
+        self.labels = ids;
+        pushed
+    }
+
+    /// The number by which the shard begun last knows a label; `None` before the first one.
+    pub fn label(&mut self, name: &str, value: &str) -> Option<LabelId> {
+        self.shard.as_mut().map(|shard| shard.builder.label(name, value))
+    }
+
+    /// As [`Self::push_series`], with labels by the numbers that [`Self::label`] gave since the shard was begun, in order of
+    /// their names: for callers that know which labels are the same.
+    pub fn push_ids(
+        &mut self,
+        labels: &[LabelId],
+        key: SeriesKey,
+        chunks: &[ChunkEntry<'_>],
+    ) -> Result<(), WriteBlockError> {
+        let Self { shard: Some(shard), chunks: file, meta, dir, spec, .. } = self else {
+            return Err(WriteBlockError::SeriesOrder { labels: "a series outside of shards".into() });
         };
+        check(&shard.builder, spec.window, labels, key, chunks)?;
         let offset = file.position() - shard.chunks_offset;
         for chunk in chunks {
             offset_u32(chunk.bytes.len(), "the bytes of a chunk")?;
@@ -122,7 +180,6 @@ impl BlockWriter {
             meta.samples += u64::from(chunk.samples);
         }
         shard.builder.push(labels, key, offset, chunks)?;
-        shard.last = Some((key, labels.clone()));
         meta.series += 1;
         meta.chunks += chunks.len() as u64;
         Ok(())
@@ -146,8 +203,8 @@ impl BlockWriter {
     /// As [`BlockWriter::time_column`], within a bound of memory: `None` for a new column beyond it. Where each series has
     /// times of its own, columns save nothing.
     pub fn shared_column(&mut self, encoded: &[u8]) -> Option<TimeColumnId> {
-        let Columns { ids, bytes, .. } = &self.columns;
-        (*bytes < COLUMNS_BYTES_MAX || ids.contains_key(encoded)).then(|| self.time_column(encoded))
+        let Columns { ids, room, .. } = &self.columns;
+        (room.left() > 0 || ids.contains_key(encoded)).then(|| self.time_column(encoded))
     }
 
     /// What the samples must lie in.
@@ -182,29 +239,8 @@ impl BlockWriter {
         Ok(self.meta)
     }
 
-    fn check(
-        &self,
-        labels: &LabelSet,
-        key: SeriesKey,
-        chunks: &[ChunkEntry<'_>],
-    ) -> Result<(), WriteBlockError> {
-        let last = self.shard.as_ref().and_then(|s| s.last.as_ref());
-        if last.is_some_and(|(k, l)| (k, l) >= (&key, labels)) {
-            return Err(WriteBlockError::SeriesOrder { labels: labels.to_string() });
-        }
-        let window = self.spec.window;
-        let inside =
-            |c: &ChunkEntry<'_>| window.contains(c.first) && window.contains(c.last) && c.first <= c.last;
-        match chunks.iter().find(|c| !inside(c)) {
-            None => Ok(()),
-            Some(c) => {
-                let labels = labels.to_string();
-                Err(WriteBlockError::OutsideWindow { labels, first: c.first, last: c.last, window })
-            }
-        }
-    }
-
-    fn end_shard(&mut self) -> Result<(), WriteBlockError> {
+    /// Ends the shard begun last, if one is under way, and lets go of its memory.
+    pub fn end_shard(&mut self) -> Result<(), WriteBlockError> {
         let Some(shard) = self.shard.take() else { return Ok(()) };
         let n_series = shard.builder.n_series();
         if n_series == 0 {
@@ -222,7 +258,33 @@ impl BlockWriter {
     }
 }
 
+/// Refuses a series that is not the next one, or lies outside the window.
+fn check(
+    builder: &ShardBuilder,
+    window: Window,
+    labels: &[LabelId],
+    key: SeriesKey,
+    chunks: &[ChunkEntry<'_>],
+) -> Result<(), WriteBlockError> {
+    if !builder.is_next(labels, key) {
+        return Err(WriteBlockError::SeriesOrder { labels: builder.spell(labels).to_string() });
+    }
+    let inside =
+        |c: &ChunkEntry<'_>| window.contains(c.first) && window.contains(c.last) && c.first <= c.last;
+    match chunks.iter().find(|c| !inside(c)) {
+        None => Ok(()),
+        Some(c) => {
+            let labels = builder.spell(labels).to_string();
+            Err(WriteBlockError::OutsideWindow { labels, first: c.first, last: c.last, window })
+        }
+    }
+}
+
 impl Columns {
+    fn new(room: ColumnRoom) -> Self {
+        Self { ids: HashMap::new(), columns: Vec::new(), room }
+    }
+
     fn intern(&mut self, encoded: &[u8]) -> TimeColumnId {
         if let Some(&id) = self.ids.get(encoded) {
             return id;
@@ -230,7 +292,7 @@ impl Columns {
         let id = TimeColumnId(self.columns.len() as u32);
         let column: Arc<[u8]> = encoded.into();
         self.columns.push(column.clone());
-        self.bytes += column.len() + COLUMN_OVERHEAD;
+        self.room.take(column.len() + COLUMN_OVERHEAD);
         self.ids.insert(column, id);
         id
     }

@@ -210,8 +210,9 @@ fn patch_bits(width: usize) -> usize {
     8 + 8 * width.div_ceil(7).max(1)
 }
 
-/// The width that makes packed numbers and patches smallest, given how many numbers need each width.
-fn cheapest_width(needed: &[u32; 65], n: usize) -> u32 {
+/// The width that makes packed numbers and patches smallest, given how many numbers need each width up to the greatest that
+/// any needs.
+fn cheapest_width(needed: &[u32], n: usize) -> u32 {
     let mut patches: usize = needed.iter().enumerate().map(|(w, &k)| k as usize * patch_bits(w)).sum();
     let mut best = (usize::MAX, 64);
     for (w, &k) in needed.iter().enumerate() {
@@ -227,20 +228,27 @@ fn cheapest_width(needed: &[u32; 65], n: usize) -> u32 {
 
 /// Finds base and width: outliers around the median are left out, then the rest is measured from its least.
 fn plan(residuals: &[i64], picked: &mut Vec<i64>) -> Plan {
+    if let [base] = *residuals {
+        return Plan { base, width: 0 };
+    }
     let median = median(residuals, picked);
     let around = |r: i64| width_of(zigzag(r.wrapping_sub(median)));
-    let mut needed = [0u32; 65];
-    for &r in residuals {
-        needed[around(r) as usize] += 1;
-    }
-    let inner = cheapest_width(&needed, residuals.len());
+    let inner = cheapest_width_of(residuals, around);
     let base = residuals.iter().copied().filter(|&r| around(r) <= inner).min().unwrap_or(median);
-    needed = [0u32; 65];
+    // What lies below the base is patched in any case.
+    let above = |r: i64| if r < base { 64 } else { width_of(r.wrapping_sub(base) as u64) };
+    Plan { base, width: cheapest_width_of(residuals, above) }
+}
+
+/// [`cheapest_width`] of residuals, given what width each needs, 64 at most.
+fn cheapest_width_of(residuals: &[i64], width: impl Fn(i64) -> u32) -> u32 {
+    let (mut needed, mut widest) = ([0u32; 65], 0);
     for &r in residuals {
-        // What lies below the base is patched in any case.
-        needed[if r < base { 64 } else { width_of(r.wrapping_sub(base) as u64) as usize }] += 1;
+        let width = width(r) as usize;
+        needed[width] += 1;
+        widest = widest.max(width);
     }
-    Plan { base, width: cheapest_width(&needed, residuals.len()) }
+    cheapest_width(&needed[..=widest], residuals.len())
 }
 
 impl Plan {

@@ -50,6 +50,10 @@ enum Mode {
 /// A hint serves so many chunks; then the search is made again, since something better may serve by now.
 const HINT_USES_MAX: u8 = 15;
 
+/// Of so few values nothing else is shorter than decimals by more than a byte or two, and whoever has chunks as short as this has
+/// millions of them.
+const PAIR: usize = 2;
+
 /// Beyond so many bytes per sample decimals may not be the best, and all else is tried as well.
 const DECIMAL_BYTES_GOOD: usize = 4;
 
@@ -243,7 +247,12 @@ fn encode_each(v: &[f64], packing: Packing, hint: &mut EncoderHint, out: &mut Ve
 
 /// Encodes in the shortest mode, into `out`, which is empty.
 fn search(v: &[f64], packing: Packing, out: &mut Vec<u8>) -> Mode {
-    let decimal = decimal::encode(v, None, packing, out).map(Mode::Decimal);
+    // Of two numbers the first and their difference are never longer than both against a base.
+    let order = Some(Order::Delta).filter(|_| v.len() <= PAIR);
+    let decimal = decimal::encode(v, order, packing, out).map(Mode::Decimal);
+    if let Some(decimal) = decimal.filter(|_| v.len() <= PAIR) {
+        return decimal;
+    }
     let mut other = Vec::new();
     if Mode::Multiple.encode(v, packing, &mut other).is_some()
         && (decimal.is_none() || other.len() < out.len())
@@ -399,6 +408,22 @@ pub(super) mod tests {
         check(|i| 4096.0 * f64::from(i * i * 7919 % 61), Encoding::Multiple);
         check(|i| f64::from(i / 7) / f64::from(i / 7 + 3), Encoding::Runs);
         check(|i| (f64::from(i / 2) * 1.7).sin(), Encoding::Xor);
+    }
+
+    #[test]
+    fn pairs_are_decimals_by_their_difference_or_whatever_serves() {
+        let check = |v: [f64; 2], want: &[u8]| {
+            let mut chunk = vec![];
+            let hint = &mut EncoderHint::default();
+            seal_short((&[1, 11], &v), Times::Inline, Packing::Quick, hint, &mut chunk);
+            assert_eq!(&chunk[chunk.len() - want.len()..], want, "{chunk:?}");
+            check_round_trip(&[1, 11], &v, &mut EncoderHint::default());
+        };
+        // Exponent, order and width, first number, base of the differences, no patches.
+        check([1.5, 4.0], &[1, 1 << 6, 30, 50, 0]);
+        check([4.0, 1.0], &[0, 1 << 6, 8, 5, 0]);
+        check([f64::NAN, 1.0], &[]);
+        check([1.0f64.sin(), 2.0f64.sin()], &[]);
     }
 
     #[test]

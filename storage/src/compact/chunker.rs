@@ -12,9 +12,9 @@
 //! window.
 
 use super::split::split;
-use crate::block::{BlockMeta, BlockWriter, ChunkEntry, WriteBlockError};
+use crate::block::{BlockMeta, BlockWriter, ChunkEntry, LabelId, WriteBlockError};
 use crate::codec::{self, ChunkPlace, EncoderHint, Integers, Packing, Samples, Times};
-use crate::model::{LabelSet, SeriesKey, ShardId, TimestampMs};
+use crate::model::{LabelSet, Lsn, SeriesKey, ShardId, TimestampMs};
 use std::collections::HashMap;
 use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
@@ -32,6 +32,8 @@ const KNOWN_MAX: usize = 100_000;
 pub struct Chunker {
     writer: BlockWriter,
     packing: Packing,
+    /// Scratch.
+    labels: Vec<LabelId>,
     column: Vec<u8>,
     chunks: Vec<u8>,
     spans: Vec<Span>,
@@ -69,6 +71,7 @@ impl Chunker {
         Self {
             writer,
             packing,
+            labels: Vec::new(),
             column: Vec::new(),
             chunks: Vec::new(),
             spans: Vec::new(),
@@ -97,6 +100,29 @@ impl Chunker {
         if samples.is_empty() {
             return Ok(());
         }
+        let mut ids = std::mem::take(&mut self.labels);
+        ids.clear();
+        ids.extend(labels.iter().map_while(|l| self.writer.label(l.name, l.value)));
+        let pushed = self.push_ids(&ids, key, samples);
+        self.labels = ids;
+        pushed
+    }
+
+    /// The number by which the shard begun last knows a label, as [`BlockWriter::label`] tells it.
+    pub(crate) fn label(&mut self, name: &str, value: &str) -> Option<LabelId> {
+        self.writer.label(name, value)
+    }
+
+    /// As [`Self::push`], with labels by their numbers.
+    pub(crate) fn push_ids(
+        &mut self,
+        labels: &[LabelId],
+        key: SeriesKey,
+        samples: &Samples,
+    ) -> Result<(), WriteBlockError> {
+        if samples.is_empty() {
+            return Ok(());
+        }
         self.begin_series(key);
         let mut hint = EncoderHint::default();
         for range in split(&samples.t, self.writer.window()) {
@@ -109,7 +135,19 @@ impl Chunker {
             bytes: &self.chunks[span.bytes.clone()],
         };
         let entries: Vec<ChunkEntry<'_>> = self.spans.iter().map(entry).collect();
-        self.writer.push_series(labels, key, &entries)
+        self.writer.push_ids(labels, key, &entries)
+    }
+
+    /// Ends the shard begun last: what is kept for its series goes.
+    pub(crate) fn end_shard(&mut self) -> Result<(), WriteBlockError> {
+        self.lower_chunks = Vec::new();
+        self.known = Known::default();
+        self.writer.end_shard()
+    }
+
+    /// Tells anew which LSN is the newest that may be in the block.
+    pub(crate) fn set_newest_lsn(&mut self, newest: Lsn) {
+        self.writer.set_newest_lsn(newest);
     }
 
     /// Whether no series was pushed.
@@ -141,8 +179,9 @@ impl Chunker {
         let samples = (&samples.t[which.clone()], &samples.v[which.clone()]);
         let times = self.times(samples.0);
         let (start, number) = (self.chunks.len(), self.spans.len());
-        let hash = hash_of(samples.1);
-        if let Some(&place) = self.known.places.get(&hash) {
+        // Few values are as short by themselves.
+        let hash = (samples.1.len() >= COLUMN_SAMPLES_MIN).then(|| hash_of(samples.1));
+        if let Some(&place) = hash.and_then(|hash| self.known.places.get(&hash)) {
             codec::seal_same(samples, times, place, &mut self.chunks);
         } else {
             let bucket = key.le != 0 && times != Times::Inline;
@@ -154,7 +193,7 @@ impl Chunker {
             };
             let len = self.chunks.len() - start;
             let place = ChunkPlace { offset: self.writer.chunk_offset() + start as u64, len: len as u32 };
-            if len >= SAME_BYTES_MIN {
+            if let Some(hash) = hash.filter(|_| len >= SAME_BYTES_MIN) {
                 self.known.places.insert(hash, place);
             }
             if let Some(integers) = integers {

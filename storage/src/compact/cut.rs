@@ -1,24 +1,29 @@
-//! The cut: what the head-chunk log holds of closed windows becomes blocks, one for each window.
+//! The cut: what the head-chunk log holds of closed windows becomes blocks, one for each window. Shard by shard:
 //!
 //! ```text
-//! freeze: open chunks and late samples of the windows ─► log          (slices, under the shards' locks)
-//! note:   a position per shard
-//! write:  per shard, per series: records below the position ─► one chunk ─► block of its window
+//! freeze:  open chunks and late samples of the windows ─► log             (slices, under the shard's lock)
+//! note:    the log's position
+//! collect: of each series the records below the position, by window
+//! write:   per window, per series: records ─► one chunk ─► block of the window
 //! ```
+//!
+//! Memory, beside the head: of one shard, 70 bytes for each series and window; of one shard and window, the block's index; for
+//! each window two steps of a paced file; [`COLUMNS_BYTES_MAX`] for all time columns together. Open chunks go through the log's
+//! pages, a shard at a time.
 //!
 //! Nothing is published here: see `database`. After an error the directories are garbage and the head is as it was.
 
 use super::chunker::Chunker;
-use crate::block::{BlockMeta, BlockSpec, BlockWriter, Tier, WriteBlockError};
+use super::found::{Found, FoundRecords};
+use crate::block::{BlockMeta, BlockSpec, BlockWriter, ColumnRoom, LabelId, Tier, WriteBlockError};
 use crate::codec::{self, ChunkError, NothingShared, Samples};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
-use crate::head::log::record::Record;
 use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
-use crate::head::series::SeriesCopies;
-use crate::head::shard::{SLICE, Shard};
+use crate::head::shard::Shard;
+use crate::head::symbols::HeadIndex;
 use crate::io::{Fs, Pace};
-use crate::model::{BlockId, LabelSet, Lsn, LsnRange, SeriesKey, SeriesSlot, TimeRange, TimestampMs, Window};
+use crate::model::{BlockId, Lsn, LsnRange, TimeRange, TimestampMs, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +31,10 @@ use std::sync::Arc;
 /// Windows of one cut at most: each keeps two files open and an index in memory until the last shard is written. Import of
 /// history can leave hundreds of windows; what is postponed stays in the head for the next cut.
 pub(crate) const WINDOWS_MAX: usize = 32;
+/// Memory of time columns that the blocks of one cut stop at; beyond it chunks have times of their own.
+const COLUMNS_BYTES_MAX: usize = 32 << 20;
+/// Series whose labels are told in one hold of the index's lock.
+const LABELS_BATCH: usize = 256;
 
 /// Why a cut failed. The head still has everything.
 #[derive(Debug, thiserror::Error)]
@@ -70,30 +79,6 @@ pub enum CutError {
     Closed,
 }
 
-/// What was moved to the head-chunk log.
-#[derive(Debug)]
-pub(crate) struct Frozen {
-    /// For each shard, the log's position below which it stands.
-    pub(crate) positions: Vec<HeadPos>,
-    /// Whether a series' newest sample lies in the range that is deleted.
-    pub(crate) doubted: bool,
-}
-
-/// Moves everything in windows that end by `until` to the head-chunk log. Where samples are `deleted` afterwards, in windows that
-/// end by `until` as well, no sample that follows is compared with them.
-pub(crate) fn freeze(head: &Head, until: TimestampMs, deleted: Option<TimeRange>) -> Frozen {
-    let mut doubted = false;
-    let mut shard = |shard: &Shard| {
-        shard.for_each_slice(|series, slots| {
-            series.freeze_until(slots.clone(), until, &head.log);
-            doubted |= deleted.is_some_and(|range| series.doubt_last(slots, range));
-        });
-        head.log.end()
-    };
-    let positions = head.shards.iter().map(&mut shard).collect();
-    Frozen { positions, doubted }
-}
-
 /// A block that was written, not published.
 #[derive(Debug)]
 pub(crate) struct Written {
@@ -102,21 +87,22 @@ pub(crate) struct Written {
     pub(crate) meta: BlockMeta,
 }
 
-/// What a cut has written, and the windows that it left for the next one.
+/// What a cut has written, and what it left for the next one.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     pub(crate) written: Vec<Written>,
-    /// By their starts.
+    /// Windows that were left, by their starts.
     pub(crate) postponed: BTreeSet<TimestampMs>,
+    pub(crate) frozen: Frozen,
 }
 
-/// A series' records of one window.
-struct Found {
-    window: Window,
-    key: SeriesKey,
-    slot: SeriesSlot,
-    /// Newest first.
-    records: Vec<HeadPos>,
+/// What was moved to the head-chunk log.
+#[derive(Debug, Default)]
+pub(crate) struct Frozen {
+    /// For each shard, the log's position below which it stands.
+    pub(crate) positions: Vec<HeadPos>,
+    /// Whether a series' newest sample lies in the range that is deleted.
+    pub(crate) doubted: bool,
 }
 
 /// What a cut works with.
@@ -126,13 +112,14 @@ pub(crate) struct Cutter<'a> {
     pub(crate) pace: &'a Arc<Pace>,
     pub(crate) head: &'a Head,
     pub(crate) cuts: &'a CutPositions,
+    /// Windows that end by then are cut.
     pub(crate) until: TimestampMs,
-    /// One for each shard, of [`freeze`].
-    pub(crate) positions: &'a [HeadPos],
+    /// Samples that are deleted afterwards, in windows that are cut: no sample that follows is compared with them.
+    pub(crate) deleted: Option<TimeRange>,
     /// The id of the first block; the others follow.
     pub(crate) first_id: BlockId,
-    /// The newest LSN that may be in the blocks.
-    pub(crate) newest_lsn: Lsn,
+    /// The newest LSN there is, which may be in the blocks.
+    pub(crate) newest_lsn: &'a dyn Fn() -> Lsn,
     /// Called between series: whether to give up.
     pub(crate) is_closing: &'a dyn Fn() -> bool,
     /// Called with what cannot be read; once it has kept what is there, the cut goes on without it: it would fail at every try
@@ -148,43 +135,92 @@ struct Unfinished {
 }
 
 /// The blocks being written.
-#[derive(Default)]
 struct Writers {
     by_window: BTreeMap<TimestampMs, Unfinished>,
     postponed: BTreeSet<TimestampMs>,
+    columns: ColumnRoom,
 }
 
 /// Scratch that is reused from series to series.
 #[derive(Default)]
 struct Scratch {
+    symbols: Symbols,
+    /// The labels of some series, and where each one's end.
+    labels: Vec<LabelId>,
+    label_ends: Vec<usize>,
     parts: Vec<Samples>,
     merged: Samples,
+}
+
+/// What the block calls the labels of a shard's head.
+#[derive(Default)]
+struct Symbols {
+    by_name: Vec<Vec<Option<LabelId>>>,
 }
 
 impl Cutter<'_> {
     /// Writes a block for each window that has records, up to [`WINDOWS_MAX`] of them.
     pub(crate) fn write_blocks(&self) -> Result<Blocks, CutError> {
-        let mut writers = Writers::default();
+        let columns = ColumnRoom::new(COLUMNS_BYTES_MAX);
+        let mut writers = Writers { by_window: BTreeMap::new(), postponed: BTreeSet::new(), columns };
+        let mut frozen = Frozen::default();
+        let mut found = FoundRecords::default();
         let mut scratch = Scratch::default();
         for shard in &self.head.shards {
-            let (mut found, log) = self.collect(shard)?;
-            sort(&mut found, shard);
-            for of_window in found.chunk_by(|a, b| a.window == b.window) {
-                let window = of_window[0].window;
-                let Some(chunker) = self.chunker(&mut writers, window)? else { continue };
-                chunker.begin_shard(shard.id)?;
-                for series in of_window {
-                    if (self.is_closing)() {
-                        return Err(CutError::Closed);
-                    }
-                    let labels = labels_of(shard, series.slot);
-                    self.write_series(chunker, series, &labels, &log, &mut scratch)?;
-                }
+            let position = self.freeze(shard, &mut frozen);
+            let log = found.collect(self, shard, position)?;
+            for of_window in found.by_window() {
+                self.write_window(shard, of_window, (&found, &log), &mut writers, &mut scratch)?;
             }
         }
-        let finish = |u: Unfinished| Ok(Written { id: u.id, window: u.window, meta: u.chunker.finish()? });
+        let newest_lsn = (self.newest_lsn)();
+        let finish = |mut u: Unfinished| {
+            u.chunker.set_newest_lsn(newest_lsn);
+            Ok(Written { id: u.id, window: u.window, meta: u.chunker.finish()? })
+        };
         let written = writers.by_window.into_values().map(finish).collect::<Result<_, CutError>>()?;
-        Ok(Blocks { written, postponed: writers.postponed })
+        Ok(Blocks { written, postponed: writers.postponed, frozen })
+    }
+
+    /// Moves everything of a shard in windows that are cut to the head-chunk log; returns the position below which it stands.
+    fn freeze(&self, shard: &Shard, frozen: &mut Frozen) -> HeadPos {
+        shard.for_each_slice(|series, slots| {
+            series.freeze_until(slots.clone(), self.until, &self.head.log);
+            frozen.doubted |= self.deleted.is_some_and(|range| series.doubt_last(slots, range));
+        });
+        let position = self.head.log.end();
+        frozen.positions.push(position);
+        position
+    }
+
+    /// Writes what a shard has of one window.
+    fn write_window(
+        &self,
+        shard: &Shard,
+        series: &[Found],
+        (found, log): (&FoundRecords, &LogSnapshot),
+        writers: &mut Writers,
+        scratch: &mut Scratch,
+    ) -> Result<(), CutError> {
+        let Some(first) = series.first() else { return Ok(()) };
+        let window = Window { start: first.window, len: self.head.window };
+        let Some(chunker) = self.chunker(writers, window)? else { return Ok(()) };
+        chunker.begin_shard(shard.id)?;
+        scratch.symbols.forget();
+        for series in series.chunks(LABELS_BATCH) {
+            scratch.tell_labels(series, shard, chunker);
+            let mut from = 0;
+            for (series, i) in series.iter().zip(0..) {
+                if (self.is_closing)() {
+                    return Err(CutError::Closed);
+                }
+                let Scratch { labels, label_ends, parts, merged, .. } = scratch;
+                let labels = &labels[std::mem::replace(&mut from, label_ends[i])..label_ends[i]];
+                let samples = self.read_samples(found.records_of(series), log, parts, merged)?;
+                chunker.push_ids(labels, series.key, samples)?;
+            }
+        }
+        Ok(chunker.end_shard()?)
     }
 
     /// What encodes a window's block; `None` where the window is postponed.
@@ -208,111 +244,86 @@ impl Cutter<'_> {
                 seed: self.head.seed,
                 account_label: self.head.account_label.to_string(),
                 shards: self.head.shard_count(),
-                lsns: Some(LsnRange { first: Lsn(0), last: self.newest_lsn }),
+                lsns: Some(LsnRange { first: Lsn(0), last: (self.newest_lsn)() }),
             };
             let dir = self.blocks_dir.join(id.to_string());
             let writer = BlockWriter::create_paced(self.fs.clone(), &dir, spec, self.pace)?;
-            entry.insert(Unfinished { id, window, chunker: Chunker::new(writer) });
+            let chunker = Chunker::new(writer.with_column_room(writers.columns.clone()));
+            entry.insert(Unfinished { id, window, chunker });
         }
         Ok(writers.by_window.get_mut(&window.start).map(|u| &mut u.chunker))
     }
 
-    /// The records of one shard that go into blocks, by series and window, and the log to read them from.
-    fn collect(&self, shard: &Shard) -> Result<(Vec<Found>, LogSnapshot), CutError> {
-        let mut found = Vec::new();
-        let mut copies = SeriesCopies::default();
-        let mut log = self.head.log.snapshot();
-        let end = shard.series.lock().slots();
-        for first in (0..end).step_by(SLICE as usize) {
-            let slots: Vec<u32> = (first..end.min(first + SLICE)).collect();
-            shard.series.lock().copy_tails(&slots, &mut copies);
-            if copies.series.iter().any(|s| s.tail >= log.end()) {
-                log = self.head.log.snapshot();
-            }
-            for series in &copies.series {
-                self.collect_series(shard, series.slot, series.tail, &log, &mut found)?;
-            }
+    /// The samples of a series' records, which come newest first, merged.
+    fn read_samples<'s>(
+        &self,
+        records: &[HeadPos],
+        log: &LogSnapshot,
+        parts: &'s mut Vec<Samples>,
+        merged: &'s mut Samples,
+    ) -> Result<&'s Samples, CutError> {
+        if let [at] = records {
+            self.read_record(*at, log, merged)?;
+            return Ok(merged);
         }
-        Ok((found, log))
+        parts.resize_with(records.len().max(parts.len()), Samples::default);
+        let parts = &mut parts[..records.len()];
+        for (part, at) in parts.iter_mut().zip(records.iter().rev()) {
+            self.read_record(*at, log, part)?;
+        }
+        codec::merge(parts, merged);
+        Ok(merged)
     }
 
-    fn collect_series(
-        &self,
-        shard: &Shard,
-        slot: SeriesSlot,
-        tail: HeadPos,
-        log: &LogSnapshot,
-        found: &mut Vec<Found>,
-    ) -> Result<(), CutError> {
-        let from = found.len();
-        let mut at = tail;
-        let mut key: Option<SeriesKey> = None;
-        while let Some(record) = self.read(log, at)? {
-            let window = Window::of(record.header.first_t, self.head.window);
-            let here = at;
-            at = record.header.prev;
-            let wanted = window.end() <= self.until
-                && here < self.positions[shard.id.index()]
-                && !self.cuts.is_cut(window.start, shard.id, here);
-            if !wanted {
-                continue;
-            }
-            if let Some(f) = found[from..].iter_mut().rev().find(|f| f.window == window) {
-                f.records.push(here);
-                continue;
-            }
-            let key = *key
-                .get_or_insert_with(|| labels_of(shard, slot).key(&self.head.account_label, self.head.seed));
-            found.push(Found { window, key, slot, records: vec![here] });
+    /// The samples of a record; none of a damaged one.
+    fn read_record(&self, at: HeadPos, log: &LogSnapshot, out: &mut Samples) -> Result<(), CutError> {
+        out.clear();
+        let Some(record) = self.read(log, at)? else { return Ok(()) };
+        let decoded =
+            codec::verify(record.chunk).and_then(|_| codec::decode(record.chunk, &NothingShared, out));
+        if let Err(source) = decoded {
+            out.clear();
+            (self.on_damage)(at, CutError::Chunk { at: at.0, source })?;
         }
         Ok(())
     }
+}
 
-    /// The record at a position; a damaged one ends its chain.
-    fn read<'l>(&self, log: &'l LogSnapshot, at: HeadPos) -> Result<Option<Record<'l>>, CutError> {
-        log.get(at).or_else(|damage| (self.on_damage)(at, damage.into()).map(|()| None))
-    }
-
-    /// Merges a series' records into chunks of the block.
-    fn write_series(
-        &self,
-        chunker: &mut Chunker,
-        series: &Found,
-        labels: &LabelSet,
-        log: &LogSnapshot,
-        scratch: &mut Scratch,
-    ) -> Result<(), CutError> {
-        let Scratch { parts, merged } = scratch;
-        parts.resize_with(series.records.len().max(parts.len()), Samples::default);
-        // Records come newest first.
-        for (part, at) in parts.iter_mut().zip(series.records.iter().rev()) {
-            part.clear();
-            let Some(record) = self.read(log, *at)? else { continue };
-            let decoded = codec::verify(record.chunk)
-                .and_then(|_| codec::decode(record.chunk, &NothingShared, part).map(|_| ()));
-            if let Err(source) = decoded {
-                part.clear();
-                (self.on_damage)(*at, CutError::Chunk { at: at.0, source })?;
-            }
+impl Scratch {
+    /// Tells the labels of these series by the block's numbers.
+    fn tell_labels(&mut self, series: &[Found], shard: &Shard, chunker: &mut Chunker) {
+        self.labels.clear();
+        self.label_ends.clear();
+        let index = shard.index.read();
+        for found in series {
+            let row = index.row(found.slot).expect("nothing leaves while a cut runs");
+            self.symbols.translate(&index, row, chunker, &mut self.labels);
+            self.label_ends.push(self.labels.len());
         }
-        let parts = &mut parts[..series.records.len()];
-        parts.sort_by_key(|p| p.t.first().copied());
-        merged.clear();
-        codec::merge(parts, merged);
-        Ok(chunker.push(labels, series.key, merged)?)
     }
 }
 
-fn labels_of(shard: &Shard, slot: SeriesSlot) -> LabelSet {
-    let index = shard.index.read();
-    index.labels(index.row(slot).expect("nothing leaves while a cut runs"))
-}
+impl Symbols {
+    /// To be called when another shard is begun, of the head or of a block.
+    fn forget(&mut self) {
+        self.by_name.iter_mut().for_each(Vec::clear);
+    }
 
-/// Into the order of blocks: by window, key, and labels where keys are equal.
-fn sort(found: &mut [Found], shard: &Shard) {
-    found.sort_unstable_by_key(|f| (f.window, f.key));
-    for equal in found.chunk_by_mut(|a, b| (a.window, a.key) == (b.window, b.key)).filter(|run| run.len() > 1)
-    {
-        equal.sort_by_cached_key(|f| labels_of(shard, f.slot));
+    /// Appends the labels of a row; the block gets to know those that are new to it.
+    fn translate(&mut self, index: &HeadIndex, row: &[u8], chunker: &mut Chunker, out: &mut Vec<LabelId>) {
+        for (name, value) in index.ids(row) {
+            let (at, of_name) = (value.0 as usize, name.0 as usize);
+            if self.by_name.len() <= of_name {
+                self.by_name.resize_with(of_name + 1, Vec::new);
+            }
+            let known = &mut self.by_name[of_name];
+            if known.len() <= at {
+                known.resize(at + 1, None);
+            }
+            let tell = || chunker.label(index.name_text(name), index.value_text(name, value));
+            let label = known[at].or_else(tell);
+            known[at] = label;
+            out.extend(label);
+        }
     }
 }

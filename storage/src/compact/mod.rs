@@ -2,6 +2,7 @@
 
 mod chunker;
 pub(crate) mod cut;
+mod found;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod reference;

@@ -365,7 +365,6 @@ impl Database {
         let started = self.clock.monotonic();
         let old = self.view.load_full();
         let idle = self.idle();
-        let cut::Frozen { positions, doubted } = cut::freeze(&self.head, until, deleted);
         let cutter = Cutter {
             fs: &self.fs,
             blocks_dir: &self.dir.join(BLOCKS_DIR),
@@ -373,13 +372,14 @@ impl Database {
             head: &self.head,
             cuts: &old.cuts,
             until,
-            positions: &positions,
+            deleted,
             first_id,
-            newest_lsn: self.wal.end(),
+            newest_lsn: &|| self.wal.end(),
             is_closing: &|| self.is_closing(),
             on_damage: &|at, error| self.keep_damaged(at, &error),
         };
-        let cut::Blocks { written, postponed } = cutter.write_blocks()?;
+        let cut::Blocks { written, postponed, frozen } = cutter.write_blocks()?;
+        let cut::Frozen { positions, doubted } = frozen;
         if written.is_empty() {
             if doubted {
                 // Replay must decide as the head does from now on.

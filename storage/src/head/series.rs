@@ -143,6 +143,15 @@ pub(crate) struct SeriesCopy {
     pub(crate) late: Range<usize>,
 }
 
+/// Where the chain of a series begins in the head-chunk log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeriesTail {
+    pub(crate) slot: SeriesSlot,
+    /// The hash of its key that `le` takes no part in.
+    pub(crate) family: u64,
+    pub(crate) tail: HeadPos,
+}
+
 /// Copies of up to 1024 series, reused from one hold of the lock to the next.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesCopies {
@@ -558,13 +567,14 @@ impl SeriesTable {
         }
     }
 
-    /// As [`Self::copy`], without open chunks and late samples: where the chains begin.
-    pub(crate) fn copy_tails(&self, slots: &[u32], out: &mut SeriesCopies) {
-        out.series.clear();
-        for slot in slots.iter().map(|s| SeriesSlot(*s)) {
-            let Some(SeriesRecord { last_t, tail, .. }) = self.record(slot) else { continue };
-            out.series.push(SeriesCopy { slot, last_t: *last_t, tail: *tail, open: None, late: 0..0 });
-        }
+    /// Where the chains of the series in these slots begin; only of those that have one.
+    pub(crate) fn copy_tails(&self, slots: Range<u32>, out: &mut Vec<SeriesTail>) {
+        out.clear();
+        let tail = |slot| {
+            let SeriesRecord { family, tail, .. } = *self.record(slot)?;
+            (tail != HeadPos::NONE).then_some(SeriesTail { slot, family, tail })
+        };
+        out.extend(slots.map(SeriesSlot).filter_map(tail));
     }
 
     /// Heap bytes of records, table, open chunks and late samples.

@@ -416,6 +416,12 @@ impl HeadIndex {
         })
     }
 
+    /// The ids of a row's labels, names in order.
+    pub(crate) fn ids<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = (NameId, ValueId)> + 'a {
+        let (schema, values) = read_row(row);
+        self.schema(schema).iter().copied().zip(values)
+    }
+
     /// The label set that a row spells.
     pub(crate) fn labels(&self, row: &[u8]) -> LabelSet {
         LabelSet::from_sorted(self.spell(row)).expect("a row was made from a label set")

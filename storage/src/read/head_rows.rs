@@ -7,15 +7,13 @@ use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
+use crate::head::keys::KeyHashes;
 use crate::head::log::record::{Record, RecordHeader};
 use crate::head::log::{HeadPos, LogSnapshot};
 use crate::head::series::{SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
-use crate::head::symbols::HeadIndex;
 use crate::index::{Bitmap, NameId};
-use crate::model::{LabelSet, METRIC_NAME, SeriesKey, SeriesSlot, TimeRange, Window, le_rank, varint};
-use hashbrown::HashMap;
-use xxhash_rust::xxh3::xxh3_64;
+use crate::model::{LabelSet, SeriesKey, SeriesSlot, TimeRange, Window, varint};
 
 /// The selected series of one shard's head, in order of their keys where blocks are merged in, else of their slots.
 #[derive(Debug)]
@@ -287,37 +285,5 @@ impl<'a> HeadRows<'a> {
             at = prev;
         }
         Ok(())
-    }
-}
-
-/// The parts of keys that are hashes of values, remembered by value.
-struct KeyHashes {
-    account_label: std::sync::Arc<str>,
-    /// Per name that matters: the parts of its values.
-    known: HashMap<(NameId, u32), u64>,
-}
-
-impl KeyHashes {
-    fn new(head: &Head) -> Self {
-        Self { account_label: head.account_label.clone(), known: HashMap::new() }
-    }
-
-    fn part(&mut self, index: &HeadIndex, row: &[u8], name: &str, hash: fn(&str) -> u64) -> u64 {
-        let Some((id, value)) = index.name_id(name).and_then(|id| Some((id, index.value_in(row, id)?)))
-        else {
-            return 0;
-        };
-        *self.known.entry((id, value.0)).or_insert_with(|| hash(index.value_text(id, value)))
-    }
-
-    fn key(&mut self, index: &HeadIndex, row: &[u8], family: u64) -> SeriesKey {
-        let account_label = self.account_label.clone();
-        let text = |v: &str| xxh3_64(v.as_bytes());
-        SeriesKey {
-            account: self.part(index, row, &account_label, text),
-            name: self.part(index, row, METRIC_NAME, text),
-            family,
-            le: self.part(index, row, "le", |v| le_rank(Some(v))),
-        }
     }
 }

@@ -75,7 +75,8 @@ impl LogSnapshot {
     }
 
     fn bytes(&self, at: HeadPos) -> Option<&[u8]> {
-        if let Some((start, page)) = self.pages.iter().rev().find(|(start, _)| *start <= at)
+        let after = self.pages.partition_point(|(start, _)| *start <= at);
+        if let Some((start, page)) = after.checked_sub(1).and_then(|i| self.pages.get(i))
             && start.segment() == at.segment()
         {
             return page.get((at.0 - start.0) as usize..);
