@@ -1,11 +1,12 @@
 //! Range vectors as results: the samples themselves.
 
 use super::budget::{Held, Ticker};
-use super::range::WindowSpec;
+use super::pipeline::without_stale;
+use super::range::points;
 use super::{Evaluator, Grid};
 use crate::plan::{Selector, Windows};
 use crate::{MatrixSeries, QueryError};
-use cardinal_storage::model::{DurationMs, TimestampMs, is_stale};
+use cardinal_storage::model::DurationMs;
 use std::sync::atomic::Ordering;
 
 impl Evaluator<'_> {
@@ -27,7 +28,8 @@ impl Evaluator<'_> {
         range: DurationMs,
         grid: &Grid,
     ) -> Result<Vec<MatrixSeries>, QueryError> {
-        let spec = WindowSpec { grid: *grid, range, offset: selector.offset, at: selector.at };
+        let spec = self.spec(selector, range, grid);
+        let (mut kept_t, mut kept_v) = (Vec::new(), Vec::new());
         let mut held = Held::none(&self.budget);
         let mut ticker = Ticker::new(&self.watch);
         let mut series = Vec::new();
@@ -35,8 +37,7 @@ impl Evaluator<'_> {
             while part.advance()? {
                 let (t, v) = part.samples()?;
                 ticker.tick(t.len())?;
-                let kept = t.iter().zip(v).filter(|(_, v)| !is_stale(**v));
-                let points: Vec<_> = kept.map(|(&t, &v)| (TimestampMs(t), v)).collect();
+                let points = points(&spec, without_stale(t, v, &mut kept_t, &mut kept_v));
                 if points.is_empty() {
                     continue;
                 }

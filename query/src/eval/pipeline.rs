@@ -7,15 +7,15 @@
 use super::budget::{Held, Ticker, Watch};
 use super::math::{self, MathFunction};
 use super::notes::Notes;
-use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
+use super::range::{RangeCall, RangeFunction, RangeScratch, Reach, Samples, WindowSpec, smoothed};
 use super::rows::RowBuf;
 use super::{Evaluator, Grid};
 use crate::QueryError;
 use crate::parse::Span;
-use crate::parse::ast::BinaryOp;
+use crate::parse::ast::{BinaryOp, Edges};
 use crate::plan::{MapOp, NodeId, Op, Selector, Windows};
 use crate::source::{Part, Source};
-use cardinal_storage::model::{METRIC_NAME, TimeRange, is_stale};
+use cardinal_storage::model::{DurationMs, METRIC_NAME, TimeRange, is_stale};
 use std::sync::atomic::Ordering;
 
 /// A selector and what happens to each of its series.
@@ -35,6 +35,8 @@ pub(crate) struct Pipeline<'q> {
 enum Stage {
     /// The newest sample at each step, or its time.
     Instant { spec: WindowSpec, time: bool },
+    /// The value at each step, interpolated between the samples around it.
+    Smoothed { spec: WindowSpec },
     /// A function of windows: of the samples, or of the values before (a subquery).
     Range {
         function: RangeFunction,
@@ -191,8 +193,7 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Option<(Pipeline<'q>, WindowSpec, Option<Grid>)>, QueryError> {
         match windows {
             Windows::Series { selector, range } => {
-                let spec =
-                    WindowSpec { grid: *grid, range: *range, offset: selector.offset, at: selector.at };
+                let spec = self.spec(selector, *range, grid);
                 Ok(Some((self.empty(selector, spec), spec, None)))
             }
             Windows::Subquery { expr, .. } => {
@@ -204,11 +205,34 @@ impl<'q> Evaluator<'q> {
     }
 
     fn instant(&self, selector: &'q Selector, grid: &Grid, time: bool) -> Pipeline<'q> {
-        let spec = WindowSpec { grid: *grid, range: self.lookback, offset: selector.offset, at: selector.at };
+        let plain = WindowSpec {
+            grid: *grid,
+            range: self.lookback,
+            offset: selector.offset,
+            at: selector.at,
+            reach: None,
+        };
+        let (spec, stage) = if selector.edges == Some(Edges::Smoothed) {
+            let reach = Reach { edges: Edges::Smoothed, before: DurationMs(0), beyond: self.lookback };
+            let spec = WindowSpec { reach: Some(reach), ..plain };
+            (spec, Stage::Smoothed { spec })
+        } else {
+            (plain, Stage::Instant { spec: plain, time })
+        };
         let mut pipeline = self.empty(selector, spec);
-        pipeline.stages.push(Stage::Instant { spec, time });
+        pipeline.stages.push(stage);
         pipeline.drops_name = time;
         pipeline
+    }
+
+    /// The windows of a selector.
+    pub(crate) fn spec(&self, selector: &Selector, range: DurationMs, grid: &Grid) -> WindowSpec {
+        let reach = selector.edges.map(|edges| Reach {
+            edges,
+            before: self.lookback,
+            beyond: if edges == Edges::Smoothed { self.lookback } else { DurationMs(0) },
+        });
+        WindowSpec { grid: *grid, range, offset: selector.offset, at: selector.at, reach }
     }
 
     fn empty(&self, selector: &'q Selector, spec: WindowSpec) -> Pipeline<'q> {
@@ -296,7 +320,9 @@ impl<'q> Pipeline<'q> {
         let mut rows = Vec::new();
         for stage in &self.stages {
             let steps = match stage {
-                Stage::Instant { spec, .. } | Stage::Range { spec, .. } => spec.grid.count,
+                Stage::Instant { spec, .. } | Stage::Smoothed { spec } | Stage::Range { spec, .. } => {
+                    spec.grid.count
+                }
                 Stage::Map(_) => continue,
             };
             held.grow(steps)?;
@@ -352,6 +378,12 @@ impl<'q> Pipeline<'q> {
                 Stage::Map(map) => map.apply(&mut scratch.rows[level - 1]),
                 Stage::Instant { spec, time } => {
                     work.queryable += newest(spec, *time, t, v, &mut scratch.rows[level]);
+                    work.add(spec.grid.count);
+                    level += 1;
+                }
+                Stage::Smoothed { spec } => {
+                    let samples = without_stale(t, v, &mut scratch.t, &mut scratch.v);
+                    work.queryable += smoothed(spec, samples, &mut scratch.rows[level]);
                     work.add(spec.grid.count);
                     level += 1;
                 }

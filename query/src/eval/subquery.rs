@@ -21,7 +21,7 @@ impl<'q> Evaluator<'q> {
         };
         let ends = at.map_or(*grid, Grid::instant);
         let inner = ends.subquery(*range, *offset, *step, self.budget.limit())?;
-        Ok((WindowSpec { grid: *grid, range: *range, offset: *offset, at: *at }, inner))
+        Ok((WindowSpec { grid: *grid, range: *range, offset: *offset, at: *at, reach: None }, inner))
     }
 
     /// The rows of a subquery's expression over its own steps, with the windows over them.

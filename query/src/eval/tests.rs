@@ -100,6 +100,40 @@ fn selectors_offsets_and_fixed_times() {
 }
 
 #[test]
+fn values_at_the_edges_of_windows() {
+    let one = |query: &str, seconds: i64, want: &str| {
+        let (selector, modifier) = query.split_once(' ').unwrap_or((query, ""));
+        let query = format!("req_total{{pod=\"1\"}}{selector} {modifier}");
+        check_at(&query, seconds, &[&format!(r#"req_total{{job="a", pod="1"}} {want}"#)]);
+    };
+    one("[10s] smoothed", 10, "0@0 10@10");
+    one("[10s] smoothed", 15, "5@5 10@10 15@15");
+    one("[10s] smoothed", 5, "0@-5 0@0 5@5");
+    one("[10s] smoothed", 105, "95@95 100@100 100@105");
+    one("[10s] smoothed", -20, "0@-30 0@-20");
+    one("[10s] anchored", 10, "0@0 10@10");
+    one("[10s] anchored", 15, "0@5 10@10 10@15");
+    one("[10s] anchored offset 10s", 15, "0@-5 0@0 0@5");
+    one(" smoothed", 15, "15");
+    one(" smoothed", 20, "20");
+    one(" smoothed", 105, "100");
+    one(" anchored", 15, "10");
+    check_at(r#"timestamp(req_total{pod="1"} smoothed)"#, 15, &[r#"{job="a", pod="1"} 10"#]);
+    // A staleness marker is no sample to draw a line to.
+    check_at(r#"up{job="a"} smoothed"#, 40, &[r#"up{job="a"} 1"#]);
+    check_at(r#"max_over_time((req_total{pod="3"} smoothed)[20s:1s])"#, 30, &[r#"{job="b", pod="3"} 60"#]);
+    check_at(r#"rate(req_total{pod="3"}[10s] smoothed)"#, 35, &[r#"{job="b", pod="3"} 2"#]);
+    check_fails(
+        "deriv(up[1m] smoothed)",
+        "smoothed modifier can only be used with: delta, increase, rate - not with deriv (1:1)",
+    );
+    check_fails(
+        "absent_over_time(up[1m] anchored)",
+        "anchored modifier can only be used with: changes, delta, increase, rate, resets",
+    );
+}
+
+#[test]
 fn range_functions_and_subqueries() {
     check(r#"rate(req_total{pod="1"}[50s])"#, &[r#"{job="a", pod="1"} 1"#]);
     check(r#"last_over_time(req_total{pod="1"}[50s])"#, &[r#"req_total{job="a", pod="1"} 100"#]);
@@ -186,7 +220,6 @@ fn labels_math_and_sorting() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
-    check_fails("rate(up[1m] anchored)", "the modifier anchored is not supported yet (1:6)");
     check_fails("info(up)", "the function info() is not supported yet (1:1)");
     check_fails("start_timestamp(up)", "start_timestamp() is not supported yet");
 }

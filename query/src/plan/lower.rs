@@ -130,10 +130,6 @@ impl Lowering<'_> {
     }
 
     pub(super) fn selector(&self, v: &VectorSelector) -> Result<Selector, QueryError> {
-        if let Some(edges) = v.edges {
-            let what = format!("the modifier {edges:?}").to_lowercase();
-            return Err(self.unsupported(&what, v.span));
-        }
         let matchers = v.matchers.iter().map(|m| {
             let op = match m.op {
                 MatchOp::Equal => index::MatchOp::Equal,
@@ -148,7 +144,8 @@ impl Lowering<'_> {
             })
         });
         let matchers = matchers.collect::<Result<_, _>>()?;
-        Ok(Selector { matchers, offset: self.offset(v.offset.as_ref())?, at: self.at(v.at) })
+        let (offset, at) = (self.offset(v.offset.as_ref())?, self.at(v.at));
+        Ok(Selector { matchers, offset, at, edges: v.edges })
     }
 
     /// A range vector, and whether it is the same at every step.

@@ -1,12 +1,12 @@
 //! Function calls: which operation each becomes.
 
 use super::lower::{Lowered, Lowering};
-use super::{HistogramOp, MapOp, NodeId, Op, Relabel, SortOrder};
+use super::{HistogramOp, MapOp, NodeId, Op, Relabel, Selector, SortOrder, Windows};
 use crate::error::QueryError;
 use crate::eval::dates::DatePart;
 use crate::eval::math::{self, MathFunction};
 use crate::eval::range::RangeFunction;
-use crate::parse::ast::{Call, Expr, MatchOp, Matcher};
+use crate::parse::ast::{Call, Edges, Expr, MatchOp, Matcher};
 use crate::parse::{FunctionId, Span, ValueType};
 use cardinal_storage::model::{LabelSet, METRIC_NAME, excerpt};
 use regex_automata::meta;
@@ -56,7 +56,8 @@ impl Lowering<'_> {
         let id = c.function.id;
         if let (FunctionId::Timestamp, Some(Expr::Vector(v))) = (id, c.args.first().map(Expr::without_parens))
         {
-            let selector = self.selector(v)?;
+            // A time is that of a sample: nothing is interpolated.
+            let selector = Selector { edges: None, ..self.selector(v)? };
             let fixed = selector.at.is_some();
             return Ok(self.push(Op::Timestamp(selector), c.span, fixed, fixed));
         }
@@ -154,6 +155,7 @@ impl Lowering<'_> {
     fn range_call(&mut self, c: &Call, function: RangeFunction) -> Result<Lowered, QueryError> {
         let at = c.args.iter().position(|a| a.value_type() == ValueType::Matrix).unwrap_or(0);
         let (windows, fixed) = self.windows(&c.args[at])?;
+        self.check_edges(c, &windows)?;
         let mut params = Vec::new();
         for (_, p) in c.args.iter().enumerate().filter(|(i, _)| *i != at) {
             params.push(self.expr(p)?);
@@ -169,6 +171,24 @@ impl Lowering<'_> {
             Op::Range { function, windows, params, argument: argument.span() }
         };
         Ok(self.push(op, c.span, invariant, invariant))
+    }
+
+    /// Fails where the function has no meaning for values at the edges of windows.
+    fn check_edges(&self, c: &Call, windows: &Windows) -> Result<(), QueryError> {
+        let Windows::Series { selector: Selector { edges: Some(edges), .. }, .. } = windows else {
+            return Ok(());
+        };
+        let (modifier, functions): (&str, &[&str]) = match edges {
+            Edges::Anchored => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
+            Edges::Smoothed => ("smoothed", &["delta", "increase", "rate"]),
+        };
+        let name = c.function.name;
+        if functions.contains(&name) {
+            return Ok(());
+        }
+        let functions = functions.join(", ");
+        let message = format!("{modifier} modifier can only be used with: {functions} - not with {name}");
+        Err(self.error(c.span, message))
     }
 
     fn relabel(&self, c: &Call, args: &Args<'_>) -> Result<Relabel, QueryError> {

@@ -11,7 +11,7 @@ pub(crate) use lower::{QuerySpan, lower};
 
 use crate::eval::math::MathFunction;
 use crate::eval::range::RangeFunction;
-use crate::parse::ast::{AggregateOp, BinaryOp, VectorMatching};
+use crate::parse::ast::{AggregateOp, BinaryOp, Edges, VectorMatching};
 use crate::parse::{Span, ValueType};
 use crate::source::Grouping;
 use cardinal_storage::index::{MatchOp, Matcher};
@@ -98,6 +98,8 @@ pub(crate) struct Selector {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) offset: DurationMs,
     pub(crate) at: Option<TimestampMs>,
+    /// How values at the edges of a window, or at the evaluation time, are found beyond the samples there.
+    pub(crate) edges: Option<Edges>,
 }
 
 impl Selector {

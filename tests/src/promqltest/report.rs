@@ -9,18 +9,15 @@ pub enum Missing {
     NativeHistograms,
     /// Start timestamps.
     StartTimestamps,
-    /// `anchored` and `smoothed`.
-    ExtendedRanges,
     /// The function `info`.
     InfoFunction,
 }
 
 impl Missing {
     /// Everything that may be missing, with its name in reports.
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 3] = [
         (Self::NativeHistograms, "native histograms"),
         (Self::StartTimestamps, "start timestamps"),
-        (Self::ExtendedRanges, "anchored or smoothed"),
         (Self::InfoFunction, "info()"),
     ];
 }

@@ -99,9 +99,6 @@ impl Parts {
 
     fn selector(&mut self, selector: &ast::VectorSelector) {
         self.selectors.extend(conditions(selector));
-        if selector.edges.is_some() {
-            self.missing = Some(Missing::ExtendedRanges);
-        }
     }
 }
 

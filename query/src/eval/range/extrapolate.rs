@@ -1,7 +1,7 @@
 //! `rate`, `increase`, `delta`: the change over a window, extrapolated to its edges; `irate`, `idelta`: the change
 //! between its last two samples.
 
-use super::{RangeScratch, Samples, Spans, WindowSpec};
+use super::{RangeScratch, Samples, Spans, WindowSpec, edges};
 use crate::eval::rows::RowBuf;
 
 /// What of a window's change is wanted.
@@ -15,9 +15,8 @@ pub(super) enum Kind {
     Delta,
 }
 
-/// The change over each window. The drops of a counter are found once per series: most windows hold none and cost
-/// nothing but their ends.
-pub(super) fn row(
+/// The change over each window, extrapolated to its edges or between the values there.
+pub(super) fn change(
     s: Samples<'_>,
     spans: Spans<'_>,
     spec: &WindowSpec,
@@ -30,6 +29,14 @@ pub(super) fn row(
     if kind != Kind::Delta {
         drops.extend((1..s.len()).filter(|&i| s.v[i] < s.v[i - 1]));
     }
+    match spec.reach {
+        None => row(s, spans, spec, kind, drops, out),
+        Some(reach) => edges::row(s, spans, (spec, reach.edges), kind, drops, out),
+    }
+}
+
+/// The drops of a counter were found once per series: most windows hold none and cost nothing but their ends.
+fn row(s: Samples<'_>, spans: Spans<'_>, spec: &WindowSpec, kind: Kind, drops: &[usize], out: &mut RowBuf) {
     let mut next = 0;
     for (i, &w) in spans.iter().enumerate() {
         while next < drops.len() && drops[next] <= w.lo {

@@ -5,6 +5,7 @@
 //! of other floats are taken anew for each window; a difference of prefix sums would carry the error of all that
 //! came before.
 
+mod edges;
 mod extrapolate;
 mod extreme;
 mod over_time;
@@ -14,8 +15,9 @@ mod regress;
 mod tests;
 mod window;
 
+pub(crate) use edges::{points, smoothed};
 pub(crate) use quantile::quantile_of;
-pub(crate) use window::{Span, Spans, WindowSpec};
+pub(crate) use window::{Reach, Span, Spans, WindowSpec};
 
 use super::budget::{Ticker, Watch};
 use super::rows::RowBuf;
@@ -139,6 +141,9 @@ impl RangeCall<'_> {
         let mut spans = std::mem::take(&mut scratch.spans);
         self.spec.find(samples.t, &mut spans);
         self.dispatch(samples, Spans::new(&spans, self.watch), scratch, out);
+        if self.spec.reach.is_some() {
+            self.spec.reached().find(samples.t, &mut spans);
+        }
         let held = spans.iter().map(|s| s.len() as u64).sum();
         scratch.spans = spans;
         held
@@ -149,9 +154,9 @@ impl RangeCall<'_> {
         let spec = &self.spec;
         let secs = |ms: i64| ms as f64 / 1000.0;
         match self.function {
-            F::Rate => extrapolate::row(s, spans, spec, extrapolate::Kind::Rate, scratch, out),
-            F::Increase => extrapolate::row(s, spans, spec, extrapolate::Kind::Increase, scratch, out),
-            F::Delta => extrapolate::row(s, spans, spec, extrapolate::Kind::Delta, scratch, out),
+            F::Rate => extrapolate::change(s, spans, spec, extrapolate::Kind::Rate, scratch, out),
+            F::Increase => extrapolate::change(s, spans, spec, extrapolate::Kind::Increase, scratch, out),
+            F::Delta => extrapolate::change(s, spans, spec, extrapolate::Kind::Delta, scratch, out),
             F::Irate => each(spans, out, |_, w| extrapolate::instant(s.window(w), true)),
             F::Idelta => each(spans, out, |_, w| extrapolate::instant(s.window(w), false)),
             F::Changes => over_time::pairs(s.v, spans, over_time::changed, scratch, out),

@@ -4,6 +4,7 @@ use super::*;
 use crate::CancelToken;
 use crate::eval::Grid;
 use crate::eval::kahan::{Kahan, Mean};
+use crate::parse::ast::Edges;
 use RangeFunction as F;
 use cardinal_storage::model::{DurationMs, TimestampMs};
 use proptest::prelude::*;
@@ -98,7 +99,7 @@ fn direct(function: F, t: &[i64], v: &[f64]) -> Option<f64> {
 
 fn spec(start: i64, step: i64, count: usize, range: i64) -> WindowSpec {
     let grid = Grid { start: TimestampMs(start), step: DurationMs(step), count };
-    WindowSpec { grid, range: DurationMs(range), offset: DurationMs(0), at: None }
+    WindowSpec { grid, range: DurationMs(range), offset: DurationMs(0), at: None, reach: None }
 }
 
 fn value() -> impl Strategy<Value = f64> {
@@ -216,7 +217,8 @@ fn long_windows_at_many_steps_end_with_the_query() {
     let t: Vec<i64> = (0..2_000_000).collect();
     let v: Vec<f64> = t.iter().map(|t| *t as f64 + 0.5).collect();
     let grid = Grid { start: TimestampMs(2_000_000), step: DurationMs(1), count: 1_000_000 };
-    let spec = WindowSpec { grid, range: DurationMs(10_000_000), offset: DurationMs(0), at: None };
+    let spec =
+        WindowSpec { grid, range: DurationMs(10_000_000), offset: DurationMs(0), at: None, reach: None };
     let cancel = CancelToken::default();
     cancel.cancel();
     let watch = Watch::new(None, cancel);
@@ -227,5 +229,63 @@ fn long_windows_at_many_steps_end_with_the_query() {
         let mut out = RowBuf::new(grid.count);
         call.row(Samples { t: &t, v: &v }, &mut RangeScratch::default(), &mut out);
         assert!(out.is_empty(), "{function:?}");
+    }
+}
+
+/// The change of one window by its definition, from the samples around it alone.
+fn edged(function: F, edges: Edges, s: &[(i64, f64)], after: i64, until: i64, lookback: i64) -> Option<f64> {
+    let smoothed = edges == Edges::Smoothed;
+    let counter = function != F::Delta;
+    let line = |(t, a): (i64, f64), (u, b): (i64, f64), at: i64| {
+        let a = if counter && b < a { 0.0 } else { a };
+        a + (b - a) * (at - t) as f64 / (u - t) as f64
+    };
+    let before = s.iter().rfind(|(t, _)| *t <= after && *t > after - lookback).copied();
+    let behind = s.iter().find(|(t, _)| *t >= until && *t <= until + lookback).copied();
+    let inside: Vec<_> = s.iter().filter(|(t, _)| *t > after && *t < until).copied().collect();
+    let exact = behind.filter(|(t, _)| *t == until);
+    let last = if smoothed { behind } else { exact }.or(inside.last().copied())?;
+    let first = before.or(inside.first().copied()).unwrap_or(last);
+    if first.0 > until {
+        return None;
+    }
+    let left = match inside.first().copied().unwrap_or(last) {
+        next if smoothed && first.0 < after => line(first, next, after),
+        _ => first.1,
+    };
+    let right = match inside.last().copied().unwrap_or(first) {
+        previous if smoothed && last.0 > until => line(previous, last, until),
+        _ => last.1,
+    };
+    let mut values = vec![left];
+    values.extend(inside.iter().map(|(_, v)| *v));
+    values.push(right);
+    let lost: f64 = values.windows(2).filter(|w| counter && w[1] < w[0]).map(|w| w[0]).sum();
+    let change = right - left + lost;
+    Some(if function == F::Rate { change / ((until - after) as f64 / 1000.0) } else { change })
+}
+
+proptest! {
+    #[test]
+    fn changes_between_edges_are_those_of_each_window_alone(
+        gaps in proptest::collection::vec((1i64..40, 0u8..9), 0..60),
+        (start, step, range, lookback) in (-50i64..300, 1i64..50, 1i64..80, 1i64..60),
+    ) {
+        let mut at = 0;
+        let samples: Vec<(i64, f64)> = gaps.iter().map(|&(gap, v)| { at += gap; (at, f64::from(v)) }).collect();
+        let (t, v): (Vec<i64>, Vec<f64>) = samples.iter().copied().unzip();
+        for edges in [Edges::Anchored, Edges::Smoothed] {
+            let before = DurationMs(lookback);
+            let beyond = if edges == Edges::Smoothed { before } else { DurationMs(0) };
+            let spec = WindowSpec { reach: Some(Reach { edges, before, beyond }), ..spec(start, step, 20, range) };
+            for function in [F::Rate, F::Increase, F::Delta] {
+                for (i, got) in row(function, spec, &t, &v).into_iter().enumerate() {
+                    let (after, until) = (spec.after(i).0, spec.until(i).0);
+                    let want = edged(function, edges, &samples, after, until, lookback);
+                    prop_assert_eq!(got.map(f64::to_bits), want.map(f64::to_bits),
+                        "{:?} {:?} over ({}, {}] of {:?}", function, edges, after, until, samples);
+                }
+            }
+        }
     }
 }
