@@ -12,8 +12,12 @@ const BITS: u8 = 0x80;
 /// More runs than this share of the samples (in fifths) are not worth their starts.
 const RUNS_FIFTHS_MAX: usize = 2;
 
-/// One bit for each value but the first: whether it differs from the one before.
-type Starts = [u64; super::SAMPLES_MAX.div_ceil(64)];
+/// One bit for each value but the first, N words of them: whether it differs from the one before.
+type Starts<const N: usize> = [u64; N];
+
+/// Words for any chunk, and for one of the lengths that are common.
+const WORDS_MAX: usize = super::SAMPLES_MAX.div_ceil(64);
+const WORDS_COMMON: usize = 64;
 
 /// The first value of each run; `None` where there are too many runs, or one only.
 pub(super) fn heads(values: &[f64]) -> Option<Vec<f64>> {
@@ -63,34 +67,51 @@ fn put_bits(bits: impl Iterator<Item = bool>, out: &mut Vec<u8>) {
 }
 
 /// Appends the `count` values of a section to `out`. On error `out` may have grown.
-pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    // To clear room for the starts of the longest chunk would take longer than to decode a common one.
+    if count <= 64 * WORDS_COMMON {
+        decode_within::<WORDS_COMMON>(section, count, out)
+    } else {
+        decode_within::<WORDS_MAX>(section, count, out)
+    }
+}
+
+/// [`decode`] of at most `64 · N` values.
+fn decode_within<const N: usize>(
+    mut section: &[u8],
+    count: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
     let bytes = &mut section;
     let shape = take_u8(bytes)?;
-    let too_many = ChunkError::Malformed("runs do not fit their samples");
-    let runs = usize::try_from(take_varint(bytes)?).map_err(|_| too_many)?;
+    let runs = usize::try_from(take_varint(bytes)?).map_err(|_| MISFIT)?;
     if runs < 2 || runs > count {
-        return Err(too_many);
+        return Err(MISFIT);
     }
-    let mut starts: Starts = [0; super::SAMPLES_MAX.div_ceil(64)];
-    let words = count.div_ceil(64);
-    let found = match shape & BITS {
-        0 => take_lengths(bytes, runs - 1, count, &mut starts)?,
-        _ => take_bits(bytes, count, &mut starts[..words])?,
-    };
-    if found != runs - 1 {
-        return Err(too_many);
+    let mut starts: Starts<N> = [0; N];
+    let starts = &mut starts[..count.div_ceil(64)];
+    match shape & BITS {
+        0 => take_lengths(bytes, runs - 1, count, starts)?,
+        _ => take_bits(bytes, runs - 1, count, starts)?,
     }
+    // The values of the runs are decoded behind the places over which they are spread.
     let before = out.len();
+    out.reserve(count + runs + WINDOW);
+    out.resize(before + count, 0.0);
     let encoding = Encoding::from_number(shape & !BITS);
     chunk::decode_plain(encoding, bytes, runs, out)
         .unwrap_or(Err(ChunkError::Malformed("runs have values of an impossible encoding")))?;
-    out.resize(before + count, 0.0);
-    spread(&mut out[before..], runs, &starts[..words]);
+    out.resize(before + count + runs + WINDOW, 0.0);
+    let (values, heads) = out[before..].split_at_mut(count);
+    spread(heads, starts, values);
+    out.truncate(before + count);
     Ok(())
 }
 
-/// Turns lengths into starts; returns how many there are.
-fn take_lengths(bytes: &mut &[u8], n: usize, count: usize, starts: &mut Starts) -> Result<usize, ChunkError> {
+const MISFIT: ChunkError = ChunkError::Malformed("runs do not fit their samples");
+
+/// Turns `n` lengths into starts.
+fn take_lengths(bytes: &mut &[u8], n: usize, count: usize, starts: &mut [u64]) -> Result<(), ChunkError> {
     let mut lengths = IntStream::take(bytes, n)?;
     let mut piece = [0; PIECE];
     let mut at = 0u64;
@@ -100,46 +121,58 @@ fn take_lengths(bytes: &mut &[u8], n: usize, count: usize, starts: &mut Starts) 
         for &mut length in piece {
             at = at.saturating_add(length as u64);
             // The start of the next run is value `at + 1`.
-            if at >= count as u64 - 1 {
-                return Err(ChunkError::Malformed("runs do not fit their samples"));
-            }
-            starts[at as usize / 64] |= 1 << (at % 64);
+            let word = starts.get_mut(at as usize / 64).filter(|_| at < count as u64 - 1);
+            *word.ok_or(MISFIT)? |= 1 << (at % 64);
             at += 1;
         }
     }
-    Ok(n)
+    Ok(())
 }
 
-/// Reads starts; returns how many there are.
-fn take_bits(bytes: &mut &[u8], count: usize, starts: &mut [u64]) -> Result<usize, ChunkError> {
+/// Reads starts, of which there must be `n`.
+fn take_bits(bytes: &mut &[u8], n: usize, count: usize, starts: &mut [u64]) -> Result<(), ChunkError> {
     let bits = take(bytes, (count - 1).div_ceil(8))?;
     for (word, bytes) in starts.iter_mut().zip(bits.chunks(8)) {
         *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
     }
     let beyond = starts.get((count - 1) / 64).is_some_and(|word| word >> ((count - 1) % 64) != 0);
-    if beyond {
-        return Err(ChunkError::Malformed("runs do not fit their samples"));
-    }
-    Ok(starts.iter().map(|word| word.count_ones() as usize).sum())
+    let found: usize = starts.iter().map(|word| word.count_ones() as usize).sum();
+    if beyond || found != n { Err(MISFIT) } else { Ok(()) }
 }
 
-/// Spreads the values of the runs, which stand at the front, over `values`: from the last run to the first, since no run
-/// starts before its own number.
-fn spread(values: &mut [f64], runs: usize, starts: &[u64]) {
-    let (mut run, mut end) = (runs, values.len());
-    for (i, &word) in starts.iter().enumerate().rev() {
-        let mut word = word;
-        while word != 0 {
-            let bit = 63 - word.leading_zeros() as usize;
-            word &= !(1 << bit);
-            run -= 1;
-            let (start, value) = (64 * i + bit + 1, values[run]);
-            values[start..end].fill(value);
-            end = start;
+/// A power of two above the eight runs that may start within eight values.
+const WINDOW: usize = 16;
+
+/// Spreads the values of the runs, behind which there are [`WINDOW`] more, over `values`. Eight at a time and without a
+/// branch for each run: where runs end is what the processor cannot foresee.
+fn spread(heads: &[f64], starts: &[u64], values: &mut [f64]) {
+    let (mut run, mut carry) = (0, 0);
+    for (values, &word) in values.chunks_mut(64).zip(starts) {
+        // Bit i is to say whether value i starts a run, not the one behind it.
+        let starts = word << 1 | carry;
+        carry = word >> 63;
+        for (values, byte) in values.chunks_mut(8).zip(starts.to_le_bytes()) {
+            let Some(window) = heads.get(run..).and_then(|h| h.first_chunk::<WINDOW>()) else { return };
+            if byte == 0 {
+                values.fill(window[0]);
+                continue;
+            }
+            let upto = starts_upto(byte);
+            for (i, v) in values.iter_mut().enumerate() {
+                *v = window[(upto >> (8 * i)) as usize % WINDOW];
+            }
+            run += byte.count_ones() as usize;
         }
     }
-    let first = values[0];
-    values[..end].fill(first);
+}
+
+/// In byte i the number of bits that are set in bits 0 to i.
+fn starts_upto(byte: u8) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let picked = u64::from(byte) * EACH & 0x8040_2010_0804_0201;
+    // A byte that is not zero has its highest bit set by this, and bytes are at most 128.
+    let set = (picked + 0x7f * EACH) >> 7 & EACH;
+    set.wrapping_mul(EACH)
 }
 
 #[cfg(test)]
