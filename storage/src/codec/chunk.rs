@@ -1,9 +1,8 @@
-//! The chunk itself: its header, its checksum, and decoding by what the header says.
+//! The chunk itself: its header, its checksum, its parts.
 
 use super::error::{ChunkError, take, take_u8, take_varint};
-use super::shared::{ChunkPlace, Shared};
+use super::shared::Shared;
 use super::times::{self, TimeColumnId};
-use super::{Samples, constant, decimal, difference, multiple, open, rational, residual, runs, xor};
 use crate::model::varint;
 
 /// The most samples in a chunk.
@@ -250,80 +249,6 @@ pub fn verify(chunk: &[u8]) -> Result<ChunkHeader, ChunkError> {
     if expected == found { Ok(header) } else { Err(ChunkError::Checksum { expected, found }) }
 }
 
-/// Appends the samples of the chunk at the front of `chunk` to `out`. Times ascend strictly within the chunk. On error
-/// `out` is as before. The checksum is not looked at: [`verify`] does.
-pub fn decode(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<(), ChunkError> {
-    let before = out.len();
-    let result = decode_parts(chunk, shared, out);
-    if result.is_err() {
-        out.truncate(before);
-    }
-    result
-}
-
-fn decode_parts(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<(), ChunkError> {
-    let (header, inline, values) = parts(chunk)?;
-    if header.kind != ChunkKind::Float {
-        return Err(unknown(&header));
-    }
-    let count = header.samples(shared)? as usize;
-    if header.encoding == Encoding::Open {
-        return match header.times {
-            ChunkTimes::Inline(0) => open::decode_values(values, count, out),
-            _ => Err(open::TIMES_OF_ITS_OWN),
-        };
-    }
-    decode_values(&header, values, count, shared, &mut out.v)?;
-    match header.times {
-        ChunkTimes::Inline(_) => times::decode_grid(inline, count, &mut out.t),
-        ChunkTimes::Column(id) => times::decode_column_of(shared.column(id)?, count, &mut out.t),
-    }
-}
-
-/// Appends the `count` values of a chunk. On error `out` may have grown.
-fn decode_values(
-    header: &ChunkHeader,
-    values: &[u8],
-    count: usize,
-    shared: &dyn Shared,
-    out: &mut Vec<f64>,
-) -> Result<(), ChunkError> {
-    match header.encoding {
-        Encoding::Runs => runs::decode(values, count, out),
-        Encoding::Difference => difference::decode(values, header.times, count, shared, out),
-        Encoding::Same => {
-            let base = shared.base(ChunkPlace::take_whole(values)?)?;
-            let (base, _, values) = parts(base)?;
-            // What is stored once is not itself stored elsewhere: the way ends here.
-            if base.encoding == Encoding::Same || base.samples(shared)? as usize != count {
-                return Err(ChunkError::Malformed(
-                    "a chunk has the values of one that it cannot be the same as",
-                ));
-            }
-            decode_values(&base, values, count, shared, out)
-        }
-        encoding => decode_plain(encoding, values, count, out).unwrap_or_else(|| Err(unknown(header))),
-    }
-}
-
-/// Appends the `count` values of an encoding that stands for itself; `None` for any other.
-pub(super) fn decode_plain(
-    encoding: Encoding,
-    values: &[u8],
-    count: usize,
-    out: &mut Vec<f64>,
-) -> Option<Result<(), ChunkError>> {
-    Some(match encoding {
-        Encoding::Constant => constant::decode(values, count, out),
-        Encoding::Decimal => decimal::decode(values, count, out),
-        Encoding::Xor => xor::decode(values, count, out),
-        Encoding::Rational => rational::decode(values, count, out),
-        Encoding::Residual => residual::decode(values, count, out),
-        Encoding::Multiple => multiple::decode(values, count, out),
-        _ => return None,
-    })
-}
-
 /// The header, the inline times and the values.
 pub(super) fn parts(chunk: &[u8]) -> Result<(ChunkHeader, &[u8], &[u8]), ChunkError> {
     let header = header(chunk)?;
@@ -395,7 +320,7 @@ pub(super) enum PutTimes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::NothingShared;
+    use crate::codec::{NothingShared, Samples, decode};
     use proptest::prelude::*;
 
     fn chunk() -> Vec<u8> {

@@ -39,14 +39,13 @@ pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::testing::check_decoded;
     use proptest::prelude::*;
 
     fn check_round_trip(v: f64) -> Vec<u8> {
         let mut out = vec![];
         encode(v, &mut out);
-        let mut back = vec![];
-        decode(&out, 3, &mut back).unwrap();
-        assert_eq!(back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [v.to_bits(); 3]);
+        check_decoded(decode, &out, &[v; 3]);
         out
     }
 

@@ -1,8 +1,9 @@
 //! Encoding 3: values as integers over one power of ten, with exceptions for what is no such decimal.
 
-use super::error::{ChunkError, take_u8};
+use super::error::ChunkError;
 use super::exceptions::{self, Columns, Exceptions};
-use super::ints::{self, IntScratch, IntStream, Order, PIECE, Packing};
+use super::ints::{self, IntScratch, IntStream, Order, Packing};
+use super::lanes::{self, as_ints};
 
 /// The greatest exponent: beyond it a double's 17 digits leave nothing before the point.
 pub(super) const EXPONENT_MAX: u8 = 15;
@@ -99,68 +100,45 @@ pub(super) fn probe(values: &[f64]) -> Option<u8> {
     (misses * 8 <= seen).then_some(exponent)
 }
 
-/// Appends the `count` values of a section to `out`. On error `out` may have grown.
+/// Appends the `count` values of a section to `out`.
 pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let Decimals { exponent, exceptions, mut ints } = Decimals::take(section, count)?;
-    let before = out.len();
-    extend(count, exponent, out, |piece| ints.fill(piece));
-    exceptions.apply(&mut out[before..]);
+    let ((exponent, mut ints), exceptions) = take(section, count)?;
+    exceptions.extend(count, out, |values| {
+        ints.fill(as_ints(values));
+        divide(values, exponent);
+    });
     Ok(())
 }
 
-/// A values section taken apart.
-pub(super) struct Decimals<'a> {
-    pub(super) exponent: u8,
-    exceptions: Exceptions<'a>,
-    pub(super) ints: IntStream<'a>,
+/// Takes a section of `count` values apart: the exponent and the integers; the exceptions.
+pub(super) fn take(
+    section: &[u8],
+    count: usize,
+) -> Result<((u8, IntStream<'_>), Exceptions<'_>), ChunkError> {
+    exceptions::take_section(section, count, |shape, bytes| {
+        Ok((take_exponent(shape)?, IntStream::take(bytes, count)?))
+    })
 }
 
-impl<'a> Decimals<'a> {
-    /// Takes a section apart that has `count` values.
-    pub(super) fn take(mut section: &'a [u8], count: usize) -> Result<Self, ChunkError> {
-        let bytes = &mut section;
-        let (exponent, exceptions) = take_shape(bytes, count)?;
-        let ints = IntStream::take(bytes, count)?;
-        if !bytes.is_empty() {
-            return Err(ChunkError::Malformed("bytes follow the decimals"));
-        }
-        Ok(Self { exponent, exceptions, ints })
+/// The exponent that a section's first byte is.
+pub(super) fn take_exponent(shape: u8) -> Result<u8, ChunkError> {
+    if shape <= EXPONENT_MAX {
+        Ok(shape)
+    } else {
+        Err(ChunkError::Malformed("decimals have an impossible exponent"))
     }
 }
 
-/// Takes the first byte of a section and the exceptions from `bytes`.
-pub(super) fn take_shape<'a>(bytes: &mut &'a [u8], count: usize) -> Result<(u8, Exceptions<'a>), ChunkError> {
-    let (exponent, exceptions) = exceptions::take_shape(take_u8(bytes)?, bytes, count)?;
-    if exponent > EXPONENT_MAX {
-        return Err(ChunkError::Malformed("decimals have an impossible exponent"));
-    }
-    Ok((exponent, exceptions))
-}
-
-/// Appends `count` integers, of which `fill` gives the next ones, divided.
-#[inline]
-pub(super) fn extend(count: usize, exponent: u8, out: &mut Vec<f64>, mut fill: impl FnMut(&mut [i64])) {
-    let mut piece = [0; PIECE];
-    let mut left = count;
-    out.reserve(count);
-    while left > 0 {
-        let piece = &mut piece[..left.min(PIECE)];
-        fill(piece);
-        match exponent {
-            0 => out.extend(piece.iter().map(|&d| d as f64)),
-            e => {
-                let power = POWERS[usize::from(e)];
-                out.extend(piece.iter().map(|&d| d as f64 / power));
-            }
-        }
-        left -= piece.len();
-    }
+/// Replaces integers in the bits of `values` by what they are over `10^exponent`.
+pub(super) fn divide(values: &mut [f64], exponent: u8) {
+    lanes::quotients(values, POWERS[usize::from(exponent)]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::codec::seal::tests::values;
+    use crate::codec::testing::check_decoded;
     use crate::model::stale_nan;
     use proptest::prelude::*;
 
@@ -168,9 +146,7 @@ mod tests {
         let mut out = vec![];
         encode(values, None, Packing::Quick, &mut out).unwrap();
         assert_eq!(out, want, "{values:?}");
-        let mut back = vec![];
-        decode(&out, values.len(), &mut back).unwrap();
-        assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        check_decoded(decode, &out, values);
     }
 
     #[test]
@@ -213,9 +189,7 @@ mod tests {
         fn round_trip(values in values(1..300)) {
             let mut out = vec![];
             if encode(&values, None, Packing::Quick, &mut out).is_some() {
-                let mut back = vec![];
-                decode(&out, values.len(), &mut back).unwrap();
-                prop_assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+                check_decoded(decode, &out, &values);
             }
         }
 

@@ -5,10 +5,11 @@
 //! added up piece by piece, so that no base is decoded to doubles and back.
 
 use super::chunk::{self, ChunkTimes, Encoding};
-use super::decimal::{self, Decimals};
+use super::decimal;
 use super::error::ChunkError;
 use super::exceptions::{self, Columns, Exceptions};
 use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
+use super::lanes::as_ints;
 use super::shared::{ChunkPlace, Shared};
 
 /// Chunks of a chain: it bounds what one series costs to read.
@@ -65,7 +66,7 @@ impl Integers {
     }
 }
 
-/// Appends the `count` values of a section to `out`. On error `out` may have grown.
+/// Appends the `count` values of a section to `out`.
 pub(super) fn decode(
     section: &[u8],
     times: ChunkTimes,
@@ -73,20 +74,20 @@ pub(super) fn decode(
     shared: &dyn Shared,
     out: &mut Vec<f64>,
 ) -> Result<(), ChunkError> {
-    let Differences { exponent, exceptions, base, ints } = Differences::take(section, count)?;
-    let mut streams = [Some(ints), None, None, None];
+    let (Differences { exponent, base, mut ints }, exceptions) = Differences::take(section, count)?;
+    let mut below = [const { None }; CHAIN_MAX - 1];
     let mut next = Some(base);
-    for stream in &mut streams[1..] {
+    for stream in &mut below {
         let Some(place) = next.take() else { break };
         let (header, _, values) = chunk::parts(shared.base(place)?)?;
         let base_exponent;
         (base_exponent, *stream) = match header.encoding {
             Encoding::Decimal => {
-                let base = Decimals::take(values, count)?;
-                (base.exponent, Some(base.ints))
+                let ((exponent, ints), _) = decimal::take(values, count)?;
+                (exponent, Some(ints))
             }
             Encoding::Difference => {
-                let base = Differences::take(values, count)?;
+                let (base, _) = Differences::take(values, count)?;
                 next = Some(base.base);
                 (base.exponent, Some(base.ints))
             }
@@ -101,44 +102,32 @@ pub(super) fn decode(
     if next.is_some() {
         return Err(ChunkError::Malformed("a chain of differences is too long"));
     }
-    let before = out.len();
-    decimal::extend(count, exponent, out, |piece| sum(&mut streams, piece));
-    exceptions.apply(&mut out[before..]);
+    let mut piece = [0; PIECE];
+    exceptions.extend(count, out, |values| {
+        ints.fill(as_ints(values));
+        let piece = &mut piece[..values.len()];
+        for stream in below.iter_mut().flatten() {
+            stream.fill(piece);
+            as_ints(values).iter_mut().zip(&*piece).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+        }
+        decimal::divide(values, exponent);
+    });
     Ok(())
 }
 
-/// The next numbers of all streams added up.
-fn sum(streams: &mut [Option<IntStream<'_>>], piece: &mut [i64]) {
-    let mut streams = streams.iter_mut().flatten();
-    if let Some(first) = streams.next() {
-        first.fill(piece);
-    }
-    let mut other = [0; PIECE];
-    for stream in streams {
-        let other = &mut other[..piece.len()];
-        stream.fill(other);
-        piece.iter_mut().zip(other).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
-    }
-}
-
-/// A values section taken apart.
+/// A values section taken apart, without the exceptions.
 struct Differences<'a> {
     exponent: u8,
-    exceptions: Exceptions<'a>,
     base: ChunkPlace,
     ints: IntStream<'a>,
 }
 
 impl<'a> Differences<'a> {
-    fn take(mut section: &'a [u8], count: usize) -> Result<Self, ChunkError> {
-        let bytes = &mut section;
-        let (exponent, exceptions) = decimal::take_shape(bytes, count)?;
-        let base = ChunkPlace::take(bytes)?;
-        let ints = IntStream::take(bytes, count)?;
-        if !bytes.is_empty() {
-            return Err(ChunkError::Malformed("bytes follow the differences"));
-        }
-        Ok(Self { exponent, exceptions, base, ints })
+    fn take(section: &'a [u8], count: usize) -> Result<(Self, Exceptions<'a>), ChunkError> {
+        exceptions::take_section(section, count, |shape, bytes| {
+            let (exponent, base) = (decimal::take_exponent(shape)?, ChunkPlace::take(bytes)?);
+            Ok(Self { exponent, base, ints: IntStream::take(bytes, count)? })
+        })
     }
 }
 

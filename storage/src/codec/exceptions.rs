@@ -2,6 +2,7 @@
 //! split of values into columns of integers and such exceptions.
 
 use super::error::{ChunkError, take_array, take_u8, take_varint};
+use super::ints::PIECE;
 use crate::model::{STALE_NAN_BITS, varint};
 
 const AS_IS: u8 = 0;
@@ -55,14 +56,21 @@ pub(super) fn put_shape(shape: u8, values: &[f64], exceptions: &[u32], out: &mut
     }
 }
 
-/// Takes a section's first byte apart, and takes the exceptions that it announces from `bytes`.
-pub(super) fn take_shape<'a>(
-    shape: u8,
-    bytes: &mut &'a [u8],
+/// Takes a whole section of `count` values apart: its first byte, the exceptions that it announces, and what `rest` takes of
+/// the bytes behind them, given the first byte's other bits.
+pub(super) fn take_section<'a, T>(
+    mut section: &'a [u8],
     count: usize,
-) -> Result<(u8, Exceptions<'a>), ChunkError> {
+    rest: impl FnOnce(u8, &mut &'a [u8]) -> Result<T, ChunkError>,
+) -> Result<(T, Exceptions<'a>), ChunkError> {
+    let bytes = &mut section;
+    let shape = take_u8(bytes)?;
     let exceptions = if shape & HAS_EXCEPTIONS != 0 { take(bytes, count)? } else { Exceptions::default() };
-    Ok((shape & !HAS_EXCEPTIONS, exceptions))
+    let rest = rest(shape & !HAS_EXCEPTIONS, bytes)?;
+    if !bytes.is_empty() {
+        return Err(ChunkError::Malformed("bytes follow the values"));
+    }
+    Ok((rest, exceptions))
 }
 
 /// Appends the exceptions of `values` at the ascending `indices`.
@@ -112,8 +120,17 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<Exceptions<'a>, ChunkE
 }
 
 impl Exceptions<'_> {
+    /// Appends `count` values: those that `fill` gives, piece by piece, and the exceptions in their places.
+    #[inline]
+    pub(super) fn extend(self, count: usize, out: &mut Vec<f64>, fill: impl FnMut(&mut [f64])) {
+        let before = out.len();
+        out.resize(before + count, 0.0);
+        out[before..].chunks_mut(PIECE).for_each(fill);
+        self.apply(&mut out[before..]);
+    }
+
     /// Puts the exceptions in their places.
-    pub(super) fn apply(mut self, values: &mut [f64]) {
+    fn apply(mut self, values: &mut [f64]) {
         let mut rest = values;
         for _ in 0..self.runs {
             let Ok(run) = Run::take(&mut self.bytes) else { return };

@@ -5,7 +5,7 @@
 
 use super::bitpack::{pack, packed_len, packed_width, unpack, width_of};
 use super::error::{ChunkError, take, take_u8, take_varint, take_zigzag};
-use super::tans;
+use super::{lanes, tans};
 use crate::model::varint::{self, unzigzag, zigzag};
 
 /// How residuals are made of the numbers. The discriminants are on disk.
@@ -334,8 +334,14 @@ impl<'a> Residuals<'a> {
                 unpack(packed, *width, base, index, out);
                 patches.apply(base, index, out);
             }
-            Self::Coded(reader) => reader.fill(out, |n| base.wrapping_add(n as i64)),
-            Self::Folded(reader) => reader.fill(out, |n| base.wrapping_add(unzigzag(n))),
+            Self::Coded(reader) => {
+                reader.fill(out);
+                out.iter_mut().for_each(|x| *x = base.wrapping_add(*x));
+            }
+            Self::Folded(reader) => {
+                reader.fill(out);
+                out.iter_mut().for_each(|x| *x = base.wrapping_add(unzigzag(*x as u64)));
+            }
         }
     }
 }
@@ -378,37 +384,13 @@ impl<'a> IntStream<'a> {
         self.residuals.fill(self.base, index, rest);
         match self.order {
             0 => {}
-            1 => {
-                for x in rest.iter_mut() {
-                    self.last = self.last.wrapping_add(*x);
-                    *x = self.last;
-                }
-            }
+            1 => lanes::sum_up(&mut self.last, rest),
             _ => {
-                for x in rest.iter_mut() {
-                    self.last_delta = self.last_delta.wrapping_add(*x);
-                    self.last = self.last.wrapping_add(self.last_delta);
-                    *x = self.last;
-                }
+                lanes::sum_up(&mut self.last_delta, rest);
+                lanes::sum_up(&mut self.last, rest);
             }
         }
         self.given += out.len();
-    }
-}
-
-/// Gives the numbers of two streams of `count` side by side, in pieces.
-pub(super) fn fill_pairs(
-    mut a: IntStream<'_>,
-    mut b: IntStream<'_>,
-    count: usize,
-    mut piece: impl FnMut(&[i64], &[i64]),
-) {
-    let (mut x, mut y) = ([0; PIECE], [0; PIECE]);
-    for from in (0..count).step_by(PIECE) {
-        let n = PIECE.min(count - from);
-        a.fill(&mut x[..n]);
-        b.fill(&mut y[..n]);
-        piece(&x[..n], &y[..n]);
     }
 }
 

@@ -15,12 +15,15 @@ mod bits;
 mod chunk;
 mod constant;
 mod decimal;
+mod decode;
 mod difference;
 mod error;
 mod exceptions;
 mod ints;
+mod lanes;
 mod multiple;
 mod open;
+mod plain;
 mod rational;
 mod residual;
 mod runs;
@@ -28,12 +31,13 @@ mod sample_columns;
 mod seal;
 mod shared;
 mod tans;
+#[cfg(test)]
+mod testing;
 mod times;
 mod xor;
 
-pub use chunk::{
-    ChunkForm, ChunkHeader, ChunkKind, ChunkTimes, Encoding, SAMPLES_MAX, decode, header, verify,
-};
+pub use chunk::{ChunkForm, ChunkHeader, ChunkKind, ChunkTimes, Encoding, SAMPLES_MAX, header, verify};
+pub use decode::decode;
 pub use difference::Integers;
 pub use error::ChunkError;
 pub use ints::Packing;

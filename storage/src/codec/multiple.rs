@@ -3,7 +3,8 @@
 use super::decimal::INT_MAX;
 use super::error::{ChunkError, take_array};
 use super::exceptions::{self, Columns};
-use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
+use super::ints::{self, IntScratch, IntStream, Packing};
+use super::lanes::{self, as_ints};
 
 /// Greater factors are chance: any double is a multiple of its last place.
 const FACTOR_MAX: f64 = (1u64 << 40) as f64;
@@ -92,26 +93,17 @@ pub(super) fn encode(values: &[f64], quantum: f64, packing: Packing, out: &mut V
     ints::encode(&factors, None, &mut IntScratch::new(packing), out);
 }
 
-/// Appends the `count` values of a section to `out`. On error `out` may have grown.
-pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let bytes = &mut section;
-    let (shape, exceptions) = exceptions::take_shape(super::error::take_u8(bytes)?, bytes, count)?;
-    if shape != 0 {
-        return Err(ChunkError::Malformed("multiples have an impossible shape"));
-    }
-    let quantum = f64::from_bits(u64::from_le_bytes(take_array(bytes)?));
-    let mut factors = IntStream::take(bytes, count)?;
-    if !bytes.is_empty() {
-        return Err(ChunkError::Malformed("bytes follow the multiples"));
-    }
-    let before = out.len();
-    let mut piece = [0; PIECE];
-    for from in (0..count).step_by(PIECE) {
-        let piece = &mut piece[..PIECE.min(count - from)];
-        factors.fill(piece);
-        out.extend(piece.iter().map(|&n| n as f64 * quantum));
-    }
-    exceptions.apply(&mut out[before..]);
+/// Appends the `count` values of a section to `out`.
+pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let ((quantum, mut factors), exceptions) =
+        exceptions::take_section(section, count, |shape, bytes| match shape {
+            0 => Ok((f64::from_bits(u64::from_le_bytes(take_array(bytes)?)), IntStream::take(bytes, count)?)),
+            _ => Err(ChunkError::Malformed("multiples have an impossible shape")),
+        })?;
+    exceptions.extend(count, out, |values| {
+        factors.fill(as_ints(values));
+        lanes::products(values, quantum);
+    });
     Ok(())
 }
 
@@ -119,15 +111,14 @@ pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Re
 mod tests {
     use super::*;
     use crate::codec::seal::tests::values;
+    use crate::codec::testing::check_decoded;
     use crate::model::stale_nan;
     use proptest::prelude::*;
 
     fn check_round_trip(values: &[f64], quantum: f64) -> Vec<u8> {
         let mut out = vec![];
         encode(values, quantum, Packing::Quick, &mut out);
-        let mut back = vec![];
-        decode(&out, values.len(), &mut back).unwrap();
-        assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        check_decoded(decode, &out, values);
         out
     }
 

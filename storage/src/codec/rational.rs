@@ -1,8 +1,9 @@
 //! Encoding 5: values as fractions of small integers, or a hundred times that: the ratios and percentages of counts.
 
-use super::error::{ChunkError, take_u8};
+use super::error::ChunkError;
 use super::exceptions::{self, Columns};
-use super::ints::{self, IntScratch, IntStream, Packing};
+use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
+use super::lanes::{self, as_ints};
 
 /// What a fraction is multiplied with. The discriminants are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,23 +76,25 @@ pub(super) fn encode(values: &[f64], scale: Scale, packing: Packing, out: &mut V
     ints::encode(&p, None, &mut scratch, out);
 }
 
-/// Appends the `count` values of a section to `out`. On error `out` may have grown.
-pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let bytes = &mut section;
-    let (shape, exceptions) = exceptions::take_shape(take_u8(bytes)?, bytes, count)?;
-    let scale = match shape {
-        0 => Scale::One,
-        1 => Scale::Hundred,
-        _ => return Err(ChunkError::Malformed("fractions have an impossible scale")),
-    };
-    let q = IntStream::take(bytes, count)?;
-    let p = IntStream::take(bytes, count)?;
-    if !bytes.is_empty() {
-        return Err(ChunkError::Malformed("bytes follow the fractions"));
-    }
-    let before = out.len();
-    ints::fill_pairs(q, p, count, |q, p| out.extend(q.iter().zip(p).map(|(&q, &p)| scale.value(p, q))));
-    exceptions.apply(&mut out[before..]);
+/// Appends the `count` values of a section to `out`.
+pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let ((scale, mut q, mut p), exceptions) = exceptions::take_section(section, count, |shape, bytes| {
+        let scale = match shape {
+            0 => Scale::One,
+            1 => Scale::Hundred,
+            _ => return Err(ChunkError::Malformed("fractions have an impossible scale")),
+        };
+        Ok((scale, IntStream::take(bytes, count)?, IntStream::take(bytes, count)?))
+    })?;
+    let mut denominators = [0.0; PIECE];
+    exceptions.extend(count, out, |values| {
+        p.fill(as_ints(values));
+        lanes::products(values, scale.factor());
+        let denominators = &mut denominators[..values.len()];
+        q.fill(as_ints(denominators));
+        lanes::quotients(denominators, 1.0);
+        values.iter_mut().zip(denominators).for_each(|(v, q)| *v /= *q);
+    });
     Ok(())
 }
 
@@ -99,15 +102,14 @@ pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Re
 mod tests {
     use super::*;
     use crate::codec::seal::tests::values;
+    use crate::codec::testing::check_decoded;
     use crate::model::stale_nan;
     use proptest::prelude::*;
 
     fn check_round_trip(values: &[f64], scale: Scale) -> Vec<u8> {
         let mut out = vec![];
         encode(values, scale, Packing::Quick, &mut out);
-        let mut back = vec![];
-        decode(&out, values.len(), &mut back).unwrap();
-        assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        check_decoded(decode, &out, values);
         out
     }
 

@@ -3,10 +3,11 @@
 //!
 //! The value is made of the *integer*, not of a rounded double: so negative zero comes back as residual and is not lost.
 
-use super::decimal::{EXPONENT_MAX, INT_MAX, from_int, nearest_int};
-use super::error::{ChunkError, take_u8};
+use super::decimal::{self, INT_MAX, from_int, nearest_int};
+use super::error::ChunkError;
 use super::exceptions::{self, Columns};
-use super::ints::{self, IntScratch, IntStream, Packing};
+use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
+use super::lanes::as_ints;
 
 /// What the residuals refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,25 +56,23 @@ pub(super) fn encode(values: &[f64], basis: Basis, packing: Packing, out: &mut V
     ints::encode(&r, None, &mut scratch, out);
 }
 
-/// Appends the `count` values of a section to `out`. On error `out` may have grown.
-pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let bytes = &mut section;
-    let (exponent, exceptions) = exceptions::take_shape(take_u8(bytes)?, bytes, count)?;
-    if exponent > EXPONENT_MAX {
-        return Err(ChunkError::Malformed("decimals have an impossible exponent"));
-    }
-    let d = IntStream::take(bytes, count)?;
-    let r = IntStream::take(bytes, count)?;
-    if !bytes.is_empty() {
-        return Err(ChunkError::Malformed("bytes follow the residuals"));
-    }
-    let before = out.len();
-    let value = |(&d, &r): (&i64, &i64)| {
-        let near = from_int(d, exponent).to_bits();
-        f64::from_bits(near.wrapping_add(r as u64))
-    };
-    ints::fill_pairs(d, r, count, |d, r| out.extend(d.iter().zip(r).map(value)));
-    exceptions.apply(&mut out[before..]);
+/// Appends the `count` values of a section to `out`.
+pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let ((exponent, mut d, mut r), exceptions) = exceptions::take_section(section, count, |shape, bytes| {
+        let exponent = decimal::take_exponent(shape)?;
+        Ok((exponent, IntStream::take(bytes, count)?, IntStream::take(bytes, count)?))
+    })?;
+    let mut residuals = [0; PIECE];
+    exceptions.extend(count, out, |values| {
+        d.fill(as_ints(values));
+        decimal::divide(values, exponent);
+        let residuals = &mut residuals[..values.len()];
+        r.fill(residuals);
+        values
+            .iter_mut()
+            .zip(residuals)
+            .for_each(|(v, r)| *v = f64::from_bits(v.to_bits().wrapping_add(*r as u64)));
+    });
     Ok(())
 }
 
@@ -81,14 +80,13 @@ pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Re
 mod tests {
     use super::*;
     use crate::codec::seal::tests::values;
+    use crate::codec::testing::check_decoded;
     use proptest::prelude::*;
 
     fn check_round_trip(values: &[f64], basis: Basis) -> Vec<u8> {
         let mut out = vec![];
         encode(values, basis, Packing::Quick, &mut out);
-        let mut back = vec![];
-        decode(&out, values.len(), &mut back).unwrap();
-        assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        check_decoded(decode, &out, values);
         out
     }
 

@@ -1,9 +1,11 @@
 //! Encoding 8: runs of equal values. Where the runs start, and their values in an encoding of their own: for gauges that are
 //! computed anew now and then, and cost many bits each time.
 
-use super::chunk::{self, Encoding};
+use super::chunk::Encoding;
 use super::error::{ChunkError, take, take_u8, take_varint};
 use super::ints::{self, IntScratch, IntStream, PIECE, Packing};
+use super::lanes::{self, SPREAD_ROOM};
+use super::plain;
 use crate::model::varint;
 
 /// In a section's first byte: the starts are bits, not lengths.
@@ -96,14 +98,14 @@ fn decode_within<const N: usize>(
     }
     // The values of the runs are decoded behind the places over which they are spread.
     let before = out.len();
-    out.reserve(count + runs + WINDOW);
+    out.reserve(count + runs + SPREAD_ROOM);
     out.resize(before + count, 0.0);
     let encoding = Encoding::from_number(shape & !BITS);
-    chunk::decode_plain(encoding, bytes, runs, out)
+    plain::decode(encoding, bytes, runs, out)
         .unwrap_or(Err(ChunkError::Malformed("runs have values of an impossible encoding")))?;
-    out.resize(before + count + runs + WINDOW, 0.0);
+    out.resize(before + count + runs + SPREAD_ROOM, 0.0);
     let (values, heads) = out[before..].split_at_mut(count);
-    spread(heads, starts, values);
+    lanes::spread(heads, starts, values);
     out.truncate(before + count);
     Ok(())
 }
@@ -140,44 +142,10 @@ fn take_bits(bytes: &mut &[u8], n: usize, count: usize, starts: &mut [u64]) -> R
     if beyond || found != n { Err(MISFIT) } else { Ok(()) }
 }
 
-/// A power of two above the eight runs that may start within eight values.
-const WINDOW: usize = 16;
-
-/// Spreads the values of the runs, behind which there are [`WINDOW`] more, over `values`. Eight at a time and without a
-/// branch for each run: where runs end is what the processor cannot foresee.
-fn spread(heads: &[f64], starts: &[u64], values: &mut [f64]) {
-    let (mut run, mut carry) = (0, 0);
-    for (values, &word) in values.chunks_mut(64).zip(starts) {
-        // Bit i is to say whether value i starts a run, not the one behind it.
-        let starts = word << 1 | carry;
-        carry = word >> 63;
-        for (values, byte) in values.chunks_mut(8).zip(starts.to_le_bytes()) {
-            let Some(window) = heads.get(run..).and_then(|h| h.first_chunk::<WINDOW>()) else { return };
-            if byte == 0 {
-                values.fill(window[0]);
-                continue;
-            }
-            let upto = starts_upto(byte);
-            for (i, v) in values.iter_mut().enumerate() {
-                *v = window[(upto >> (8 * i)) as usize % WINDOW];
-            }
-            run += byte.count_ones() as usize;
-        }
-    }
-}
-
-/// In byte i the number of bits that are set in bits 0 to i.
-fn starts_upto(byte: u8) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let picked = u64::from(byte) * EACH & 0x8040_2010_0804_0201;
-    // A byte that is not zero has its highest bit set by this, and bytes are at most 128.
-    let set = (picked + 0x7f * EACH) >> 7 & EACH;
-    set.wrapping_mul(EACH)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::testing::check_decoded;
     use proptest::prelude::*;
 
     fn encoded(values: &[f64]) -> Option<Vec<u8>> {
@@ -190,9 +158,7 @@ mod tests {
 
     fn check_round_trip(values: &[f64]) -> Option<Vec<u8>> {
         let out = encoded(values)?;
-        let mut back = vec![7.0];
-        decode(&out, values.len(), &mut back).unwrap();
-        assert!(back[1..].iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        check_decoded(decode, &out, values);
         Some(out)
     }
 

@@ -60,14 +60,13 @@ pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result
 mod tests {
     use super::*;
     use crate::codec::seal::tests::values;
+    use crate::codec::testing::check_decoded;
     use proptest::prelude::*;
 
     fn check_round_trip(values: &[f64]) -> Vec<u8> {
         let mut out = vec![];
         encode(values, &mut out);
-        let mut back = vec![];
-        decode(&out, values.len(), &mut back).unwrap();
-        assert!(back.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+        check_decoded(decode, &out, values);
         out
     }
 

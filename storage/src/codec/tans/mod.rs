@@ -15,6 +15,7 @@
 mod counts;
 
 use super::bitpack::width_of;
+use super::lanes::{self, Loop};
 use counts::COUNTS;
 use std::sync::LazyLock;
 
@@ -31,18 +32,25 @@ const _: () = assert!(STATES == 1024, "the counts add up to it");
 /// The bits that say how many bits an escaped number has, less one.
 const ESCAPE_BITS: u32 = 6;
 
-/// The most raw low bits: a state's bits and they lie within one load.
+/// The bits of a word read from any bit on.
+const WORD_BITS: u32 = 57;
+/// The most raw low bits: a state's bits and they lie within one word.
 const SHIFT_MAX: u32 = 44;
+/// Up to so many raw low bits the bits of four numbers lie within one word, and those of two.
+const SHIFT_OF_FOUR: u32 = WORD_BITS / 4 - STATE_BITS;
+const SHIFT_OF_TWO: u32 = WORD_BITS / 2 - STATE_BITS;
 
 /// Numbers of this share are meant to have tokens below 16, so that few are escaped.
 const COMMON_FIFTHS: usize = 4;
 
 /// What a state stands for.
 #[derive(Clone, Copy, Default)]
+#[repr(align(8))]
 struct Step {
     token: u8,
-    /// How many bits are read for the next state.
+    /// How many bits are read for the next state, and a mask of so many.
     bits: u8,
+    mask: u16,
     /// The next state with none of them set.
     next: u16,
 }
@@ -87,7 +95,8 @@ impl Table {
             let x = next[of];
             next[of] += 1;
             let bits = STATE_BITS + 1 - width_of(x.into());
-            steps[state] = Step { token, bits: bits as u8, next: ((x << bits) as usize - STATES) as u16 };
+            let (next, mask) = ((x << bits) as usize - STATES, (1u16 << bits) - 1);
+            steps[state] = Step { token, bits: bits as u8, mask, next: next as u16 };
             // The `x`-th visit of a token is found where its states start.
             let slot = tokens[of].first + x as i32;
             states[slot as usize] = (STATES + state) as u16;
@@ -220,8 +229,10 @@ impl BitsOut<'_> {
     }
 }
 
+/// A mask of `n` bits, fewer than 64.
+#[inline(always)]
 fn low_bits(n: u32) -> u64 {
-    if n == 0 { 0 } else { u64::MAX >> (64 - n) }
+    (1 << n) - 1
 }
 
 /// A column being read from its first number on. Bits beyond the end read as zeros.
@@ -229,9 +240,12 @@ pub(super) struct Reader<'a> {
     steps: &'static [Step; STATES],
     shift: u32,
     bits: &'a [u8],
+    /// The last eight bytes of the bits and zeros behind them, and where those eight start.
+    tail: [u8; 16],
+    tail_at: usize,
     at: usize,
     /// The state of the next number, and of the one after it.
-    states: [u16; 2],
+    states: [u32; 2],
 }
 
 impl<'a> Reader<'a> {
@@ -242,42 +256,66 @@ impl<'a> Reader<'a> {
         if shift > SHIFT_MAX {
             return None;
         }
-        let mut reader = Self { steps, shift, bits, at: 0, states: [0; 2] };
-        reader.states = [reader.take(STATE_BITS) as u16, reader.take(STATE_BITS) as u16];
+        let tail_at = bits.len().saturating_sub(8);
+        let mut tail = [0; 16];
+        tail[..bits.len() - tail_at].copy_from_slice(&bits[tail_at..]);
+        let mut reader = Self { steps, shift, bits, tail, tail_at, at: 0, states: [0; 2] };
+        reader.states = [reader.take(STATE_BITS) as u32, reader.take(STATE_BITS) as u32];
         Some(reader)
     }
 
-    /// Gives the next numbers to `put`, one for each place of `out`.
+    /// Gives the next numbers, one for each place of `out`.
+    pub(super) fn fill(&mut self, out: &mut [i64]) {
+        lanes::run(Fill { reader: self, out });
+    }
+
+    /// [`fill`](Self::fill) by groups of G, an even number, whose bits lie within one word where none of them is escaped;
+    /// RAW where there are raw low bits.
     #[inline(always)]
-    pub(super) fn fill(&mut self, out: &mut [i64], mut put: impl FnMut(u64) -> i64) {
-        let [mut a, mut b] = self.states;
-        let (pairs, rest) = out.as_chunks_mut::<2>();
-        for [x, y] in pairs {
-            *x = put(self.next(&mut a));
-            *y = put(self.next(&mut b));
+    fn fill_groups<const G: usize, const RAW: bool>(&mut self, out: &mut [i64]) {
+        let shift = if RAW { self.shift } else { 0 };
+        let (steps, low) = (self.steps, low_bits(shift));
+        let (mut states, mut at) = (self.states, self.at);
+        let (groups, rest) = out.as_chunks_mut::<G>();
+        for group in groups {
+            let mut word = self.word(at);
+            let ([mut a, mut b], mut end, mut escaped) = (states, at + G * shift as usize, false);
+            for x in group.iter_mut() {
+                let Some(step) = steps.get(a as usize) else { return };
+                (a, b) = (b, u32::from(step.next) + (word as u32 & u32::from(step.mask)));
+                word >>= step.bits;
+                end += usize::from(step.bits);
+                escaped |= u64::from(step.token) == ESCAPE;
+                *x = (u64::from(step.token) << shift | word & low) as i64;
+                word >>= shift;
+            }
+            if escaped {
+                (self.states, self.at) = (states, at);
+                self.fill_each(group);
+                (states, at) = (self.states, self.at);
+            } else {
+                (states, at) = ([a, b], end);
+            }
         }
-        self.states = [a, b];
-        if let [x] = rest {
-            *x = put(self.next(&mut a));
-            self.states = [b, a];
+        (self.states, self.at) = (states, at);
+        self.fill_each(rest);
+    }
+
+    /// [`fill`](Self::fill) number by number.
+    #[inline(never)]
+    fn fill_each(&mut self, out: &mut [i64]) {
+        for x in out {
+            let [state, other] = self.states;
+            let Some(step) = self.steps.get(state as usize) else { return };
+            let next = u32::from(step.next) + self.take(step.bits.into()) as u32;
+            self.states = [other, next];
+            *x = match u64::from(step.token) {
+                ESCAPE => self.escaped() as i64,
+                token => (token << self.shift | self.take(self.shift)) as i64,
+            };
         }
     }
 
-    #[inline(always)]
-    fn next(&mut self, state: &mut u16) -> u64 {
-        let step = self.steps[usize::from(*state) % STATES];
-        let bits = u32::from(step.bits);
-        let word = self.word();
-        *state = step.next + (word & low_bits(bits)) as u16;
-        if u64::from(step.token) == ESCAPE {
-            self.at += bits as usize;
-            return self.escaped();
-        }
-        self.at += (bits + self.shift) as usize;
-        u64::from(step.token) << self.shift | word >> bits & low_bits(self.shift)
-    }
-
-    #[cold]
     fn escaped(&mut self) -> u64 {
         let width = self.take(ESCAPE_BITS) as u32 + 1;
         let low = self.take(width.min(32));
@@ -285,18 +323,46 @@ impl<'a> Reader<'a> {
         number << self.shift | self.take(self.shift)
     }
 
-    /// The next `n` bits, at most 56.
+    /// The next `n` bits, at most [`WORD_BITS`].
     #[inline(always)]
     fn take(&mut self, n: u32) -> u64 {
-        let v = self.word() & low_bits(n);
+        let v = self.word(self.at) & low_bits(n);
         self.at += n as usize;
         v
     }
 
-    /// The next 57 bits or more.
+    /// The bits from `at` on, [`WORD_BITS`] of them at least.
     #[inline(always)]
-    fn word(&self) -> u64 {
-        super::bitpack::word(self.bits, self.at >> 3) >> (self.at & 7)
+    fn word(&self, at: usize) -> u64 {
+        let bytes = match self.bits.get(at >> 3..).and_then(|b| b.first_chunk::<8>()) {
+            Some(bytes) => *bytes,
+            None => self.last_bytes(at >> 3),
+        };
+        u64::from_le_bytes(bytes) >> (at & 7)
+    }
+
+    /// Eight bytes from `from` on, where fewer are left.
+    fn last_bytes(&self, from: usize) -> [u8; 8] {
+        let at = from.saturating_sub(self.tail_at).min(8);
+        self.tail.get(at..).and_then(|b| b.first_chunk()).copied().unwrap_or_default()
+    }
+}
+
+/// The work of [`Reader::fill`].
+struct Fill<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    out: &'a mut [i64],
+}
+
+impl Loop for Fill<'_, '_> {
+    #[inline(always)]
+    fn run(self) {
+        match self.reader.shift {
+            0 => self.reader.fill_groups::<4, false>(self.out),
+            1..=SHIFT_OF_FOUR => self.reader.fill_groups::<4, true>(self.out),
+            shift if shift <= SHIFT_OF_TWO => self.reader.fill_groups::<2, true>(self.out),
+            _ => self.reader.fill_each(self.out),
+        }
     }
 }
 
@@ -310,7 +376,7 @@ mod tests {
         encode(numbers, code, &mut out);
         let mut reader = Reader::new(code.table, code.shift, &out).unwrap();
         let mut back = vec![0; numbers.len()];
-        back.chunks_mut(piece).for_each(|p| reader.fill(p, |n| n as i64));
+        back.chunks_mut(piece).for_each(|p| reader.fill(p));
         assert!(back.iter().map(|&n| n as u64).eq(numbers.iter().copied()));
         assert_eq!(reader.at.div_ceil(8), out.len());
         out
@@ -375,10 +441,14 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, table: u8, shift: u8, n in 0usize..500) {
-            if let Some(mut reader) = Reader::new(table, shift, &bytes) {
-                reader.fill(&mut vec![0; n], |n| n as i64);
-            }
+        fn arbitrary_bytes_give_the_same_by_any_form(bytes: Vec<u8>, table in 0u8..66, shift in 0u8..48, n in 0usize..500) {
+            let filled = |fill: fn(&mut Reader<'_>, &mut [i64])| {
+                let mut out = vec![0; n];
+                Reader::new(table, shift, &bytes).map(|mut reader| fill(&mut reader, &mut out)).map(|()| out)
+            };
+            let each = filled(|reader, out| reader.fill_each(out));
+            prop_assert_eq!(&filled(|reader, out| Fill { reader, out }.run()), &each);
+            prop_assert_eq!(&filled(|reader, out| reader.fill(out)), &each);
         }
     }
 }
