@@ -31,7 +31,7 @@ fn decode_parts(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<
     decode_values(&header, values, count, shared, &mut out.v)?;
     match header.times {
         ChunkTimes::Inline(_) => times::decode_grid(inline, count, &mut out.t),
-        ChunkTimes::Column(id) => times::decode_column_of(shared.column(id)?, count, &mut out.t),
+        ChunkTimes::Column(id) => shared.times(id, count, &mut out.t),
     }
 }
 

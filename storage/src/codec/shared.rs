@@ -1,13 +1,19 @@
 //! What chunks of one file share: time columns, and one another's values.
 
 use super::error::{ChunkError, take_varint};
-use super::times::TimeColumnId;
+use super::times::{self, TimeColumnId};
 use crate::model::varint;
 
 /// Where a chunk finds what it does not hold itself.
 pub trait Shared {
     /// The encoded bytes of a time column, as [`encode_column`](super::encode_column) wrote them.
     fn column(&self, id: TimeColumnId) -> Result<&[u8], ChunkError>;
+
+    /// Appends the times of a column, which must be `count`, strictly ascending. On error `out` is as before. Whoever reads many
+    /// chunks of the same times may know them by now.
+    fn times(&self, id: TimeColumnId, count: usize, out: &mut Vec<i64>) -> Result<(), ChunkError> {
+        times::decode_column_of(self.column(id)?, count, out)
+    }
 
     /// The bytes of a chunk that another one rests on.
     fn base(&self, place: ChunkPlace) -> Result<&[u8], ChunkError>;

@@ -7,6 +7,7 @@ mod grouping;
 mod head_chunks;
 mod head_rows;
 mod hidden;
+mod known_times;
 mod missing;
 mod pieces;
 mod tombstone;

@@ -1,5 +1,6 @@
 //! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns.
 
+use super::known_times::{KnownTimes, Remembering};
 use crate::block::BlockShard;
 use crate::codec::{self, ChunkError, NothingShared, OpenChunk, Samples};
 use crate::model::{TimeRange, TimestampMs};
@@ -22,6 +23,7 @@ pub(crate) struct Pieces {
     decoded: Vec<Samples>,
     used: usize,
     merged: Samples,
+    known: KnownTimes,
 }
 
 impl Pieces {
@@ -42,7 +44,10 @@ impl Pieces {
                 codec::verify(chunk)?;
                 codec::decode(chunk, &NothingShared, out)?;
             }
-            Piece::BlockChunk(chunk, shard) => codec::decode(chunk, &shard, out)?,
+            Piece::BlockChunk(chunk, shard) => {
+                let block = shard.block().spec().id;
+                codec::decode(chunk, &Remembering { shared: shard, block, known: &self.known }, out)?;
+            }
             Piece::Open(chunk, bytes) => chunk.decode(bytes, out)?,
             Piece::Late(samples) => samples.iter().for_each(|(t, v)| out.push(t.0, *v)),
         }
