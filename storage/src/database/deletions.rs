@@ -16,7 +16,7 @@ use crate::head::shard::ShardLabels;
 use crate::index::{Matcher, select};
 use crate::model::{BlockId, SeriesSlot, ShardCount, TimeRange, TimestampMs, TombstoneId, Window};
 use crate::read::{Tombstone, Tombstones, ViewState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -97,12 +97,17 @@ impl Database {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
     ) -> Result<Vec<TombstoneId>, DeleteError> {
-        let mut m = self.maintenance.lock();
         if self.is_read_only() {
             return Err(DeleteError::ReadOnly);
         }
-        self.check_limits(&m, selectors, range)?;
-        if selectors.iter().any(|s| self.head_may_have(s, range)) {
+        check_lengths(selectors, range)?;
+        let sight = self.look_for(selectors, range);
+        let mut m = self.maintenance.lock();
+        let held = m.manifest.state().tombstones.len();
+        if held + selectors.len() > TOMBSTONES_MAX {
+            return Err(DeleteError::TooMany { held });
+        }
+        if sight.in_head {
             let until = Window::of(range.until, self.head.window).end();
             self.with_reserve(&mut m, |db, m| db.cut(m, until, Some(range)))?;
         }
@@ -111,11 +116,11 @@ impl Database {
         let created = self.clock.now().max(self.newest_claimed(state)).max(TimestampMs(last_created));
         let view = self.view.load_full();
         let mut tombstones = Vec::new();
-        for matchers in selectors {
+        for (matchers, was_hit) in selectors.iter().zip(&sight.hits) {
             let id = TombstoneId(state.next_block_id(tombstones.len() as u64).0);
             let tombstone = Tombstone { id, matchers: matchers.clone(), range, created, is_final: false };
-            // One that cannot be told from its index may hide something.
-            if view.blocks.values().any(|b| tombstone.touches(b).unwrap_or(true)) || !view.aside.is_empty() {
+            let mut unseen = view.blocks.iter().filter(|(id, _)| !sight.blocks.contains(id));
+            if *was_hit || !view.aside.is_empty() || unseen.any(|(_, b)| may_touch(&tombstone, b)) {
                 tombstones.push(tombstone);
             }
         }
@@ -157,7 +162,7 @@ impl Database {
         Ok(())
     }
 
-    /// The deletions in force, oldest first.
+    /// The deletions in force, oldest first. Waits for nothing.
     pub fn deletions(&self) -> Vec<Deletion> {
         let view = self.view.load();
         let deletion = |t: &Arc<Tombstone>| Deletion {
@@ -167,9 +172,9 @@ impl Database {
         view.tombstones.by_id.values().map(deletion).collect()
     }
 
-    /// Whether [`Self::undelete`] would undo it now.
+    /// Whether [`Self::undelete`] would undo it now. Waits for nothing.
     pub fn can_undelete(&self, deletion: &Deletion) -> bool {
-        let reference = self.reference(self.maintenance.lock().manifest.state());
+        let reference = self.reference(&self.committed.load());
         !deletion.tombstone.is_final && !self.is_past_grace(deletion.tombstone.created, reference)
     }
 
@@ -188,25 +193,20 @@ impl Database {
         self.compact_while(is_held)
     }
 
-    fn check_limits(
-        &self,
-        m: &Maintenance,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-    ) -> Result<(), DeleteError> {
-        let held = m.manifest.state().tombstones.len();
-        if held + selectors.len() > TOMBSTONES_MAX {
-            return Err(DeleteError::TooMany { held });
+    /// Looks for what selectors find, without any lock: that may take long where they find much. The head comes first, since data go from
+    /// there to blocks.
+    fn look_for(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Sight {
+        let in_head = selectors.iter().any(|s| self.head_may_have(s, range));
+        let view = self.view.load_full();
+        let hit = |matchers: &Vec<Matcher>| {
+            let tombstone = nameless(matchers, range);
+            view.blocks.values().any(|b| may_touch(&tombstone, b))
+        };
+        Sight {
+            in_head,
+            hits: selectors.iter().map(hit).collect(),
+            blocks: view.blocks.keys().copied().collect(),
         }
-        for matchers in selectors {
-            let (id, created) = (TombstoneId(u64::MAX), TimestampMs::MIN);
-            let tombstone = Tombstone { id, matchers: matchers.clone(), range, created, is_final: true };
-            let bytes = TombstoneEntry::of(&tombstone).bytes();
-            if bytes > TOMBSTONE_BYTES_MAX {
-                return Err(DeleteError::TooLong { bytes });
-            }
-        }
-        Ok(())
     }
 
     /// Whether the head has a series that `matchers` accept with a sample after the start of `range`.
@@ -284,6 +284,37 @@ impl Database {
         self.commit_tombstones(&mut m, &edit).map_err(|e| CompactError::Commit(e.to_string()))?;
         Ok(true)
     }
+}
+
+/// What selectors found before the call had the lock.
+struct Sight {
+    /// Whether any of them found something in the head.
+    in_head: bool,
+    /// Which of them found something in a block.
+    hits: Vec<bool>,
+    /// Blocks that were looked at.
+    blocks: BTreeSet<BlockId>,
+}
+
+/// A tombstone that has no id yet.
+fn nameless(matchers: &[Matcher], range: TimeRange) -> Tombstone {
+    let (id, created) = (TombstoneId(u64::MAX), TimestampMs::MIN);
+    Tombstone { id, matchers: matchers.to_vec(), range, created, is_final: true }
+}
+
+/// Whether it may hide something of the block; one that cannot be told from its index may.
+fn may_touch(tombstone: &Tombstone, block: &crate::block::Block) -> bool {
+    tombstone.touches(block).unwrap_or(true)
+}
+
+fn check_lengths(selectors: &[Vec<Matcher>], range: TimeRange) -> Result<(), DeleteError> {
+    for matchers in selectors {
+        let bytes = TombstoneEntry::of(&nameless(matchers, range)).bytes();
+        if bytes > TOMBSTONE_BYTES_MAX {
+            return Err(DeleteError::TooLong { bytes });
+        }
+    }
+    Ok(())
 }
 
 /// What deletions mean to a choice of merges.

@@ -9,6 +9,7 @@ use crate::index::MatcherError;
 use crate::io::{File, Fs, OpenMode};
 use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimestampMs, TombstoneId, Window};
 use crate::read::Tombstone;
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -364,7 +365,9 @@ pub(crate) struct Manifest {
     dir: PathBuf,
     file: Arc<dyn File>,
     len: u64,
-    state: State,
+    state: Arc<State>,
+    /// The same, for those who only look and do not wait.
+    committed: Arc<ArcSwap<State>>,
     /// Whether the last edit failed: then it is open which state the disk holds, and the file is not appended to.
     unsettled: bool,
     was_cut: bool,
@@ -377,23 +380,9 @@ impl Manifest {
         let at = |source| ManifestError::Io { path: path.clone(), source };
         if !fs.exists(&path).map_err(at)? {
             refuse_orphans(&*fs, dir)?;
-            let state = State {
-                init: init.clone(),
-                blocks: BTreeMap::new(),
-                checkpoint: None,
-                tombstones: BTreeMap::new(),
-                next_sequence: 1,
-            };
+            let state = State::new(init.clone());
             let (file, len) = write_anew(&*fs, dir, &state).map_err(at)?;
-            return Ok(Self {
-                fs,
-                dir: dir.into(),
-                file,
-                len,
-                state: State { next_sequence: 3, ..state },
-                unsettled: false,
-                was_cut: false,
-            });
+            return Ok(Self::with(fs, dir, file, len, State { next_sequence: 3, ..state }));
         }
         let (state, len, found) = read(&*fs, &path)?;
         let file = fs.open(&path, OpenMode::ReadWrite).map_err(at)?;
@@ -405,12 +394,17 @@ impl Manifest {
         }
         // Whoever wrote it may have been killed before its sync; what it does not name is about to be removed.
         file.sync_data().and_then(|()| fs.sync_dir(dir)).map_err(at)?;
-        let was_cut = found > len;
-        let mut manifest = Self { fs, dir: dir.into(), file, len, state, unsettled: false, was_cut };
+        let mut manifest = Self { was_cut: found > len, ..Self::with(fs, dir, file, len, state) };
         if len > REWRITE_BYTES {
-            manifest.rewrite(manifest.state.clone()).map_err(at)?;
+            manifest.rewrite((*manifest.state).clone()).map_err(at)?;
         }
         Ok(manifest)
+    }
+
+    fn with(fs: Arc<dyn Fs>, dir: &Path, file: Arc<dyn File>, len: u64, state: State) -> Self {
+        let state = Arc::new(state);
+        let committed = Arc::new(ArcSwap::new(state.clone()));
+        Self { fs, dir: dir.into(), file, len, state, committed, unsettled: false, was_cut: false }
     }
 
     /// The state of `dir`'s manifest, for those who only look; and what is behind its last valid edit, if anything is.
@@ -464,10 +458,20 @@ impl Manifest {
         &self.state
     }
 
+    /// Where the state stands after each commit, for those who only look.
+    pub(crate) fn committed(&self) -> Arc<ArcSwap<State>> {
+        self.committed.clone()
+    }
+
+    fn set(&mut self, state: State) {
+        self.state = Arc::new(state);
+        self.committed.store(self.state.clone());
+    }
+
     /// Makes `edit` durable, then part of the state. After an error it is open whether the disk holds it: all files that it
     /// names must stay, and its sequence is not used again. The next edit settles the question, since it replaces the file.
     pub(crate) fn commit(&mut self, edit: &Edit) -> Result<(), ManifestError> {
-        let mut next = self.state.clone();
+        let mut next = (*self.state).clone();
         next.apply(edit);
         next.next_sequence += 1;
         let bytes = encode(edit, self.state.next_sequence);
@@ -478,7 +482,7 @@ impl Manifest {
         if !self.unsettled {
             match self.append(&bytes) {
                 Ok(()) => {
-                    self.state = next;
+                    self.set(next);
                     return Ok(());
                 }
                 Err(error) => {
@@ -488,7 +492,7 @@ impl Manifest {
         }
         self.rewrite(next).map_err(|source| {
             self.unsettled = true;
-            self.state.next_sequence += 1;
+            Arc::make_mut(&mut self.state).next_sequence += 1;
             ManifestError::Unwritable { path: self.dir.join(NAME), source }
         })
     }
@@ -510,7 +514,7 @@ impl Manifest {
         let next_sequence = state.sequence_after_rewrite();
         let (file, len) = write_anew(&*self.fs, &self.dir, &state)?;
         (self.file, self.len, self.unsettled) = (file, len, false);
-        self.state = State { next_sequence, ..state };
+        self.set(State { next_sequence, ..state });
         Ok(())
     }
 }
@@ -662,13 +666,7 @@ fn fold(state: &mut Option<State>, edit: &Edit, sequence: u64) -> Result<(), Bad
     match (state.as_mut(), &edit.init) {
         (None, Some(init)) => {
             let init = init.clone();
-            *state = Some(State {
-                init,
-                blocks: BTreeMap::new(),
-                checkpoint: None,
-                tombstones: BTreeMap::new(),
-                next_sequence: sequence + 1,
-            });
+            *state = Some(State { next_sequence: sequence + 1, ..State::new(init) });
         }
         (None, None) => return bad("an edit with `init`".into(), format!("edit {sequence}")),
         (Some(s), _) if s.next_sequence != sequence => {

@@ -84,6 +84,8 @@ pub struct Database {
     /// Builders of log batches, reused by requests.
     batches: ArrayQueue<BatchBuilder>,
     refuse_new_series: AtomicBool,
+    /// What the manifest says, for those who do not wait for `maintenance`.
+    committed: Arc<ArcSwap<manifest::State>>,
     /// Held by whoever cuts, makes a checkpoint or retires: one at a time.
     maintenance: Mutex<Maintenance>,
     /// Held by whoever merges or drops blocks; taken before `maintenance`.

@@ -125,6 +125,7 @@ impl Database {
         let wal = open_wal(&options, replayed.newest_lsn.next(), &mut reserve)?;
         tell_aside(&aside);
         let tombstones = state.tombstones_over(&Tombstones::default(), shards);
+        let committed = manifest.committed();
         let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
         head.shards.iter().for_each(Shard::count_memory);
         let database = Arc::new(Self {
@@ -140,6 +141,7 @@ impl Database {
             limits: LimitKeeper::new(options.limits.clone()),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
+            committed,
             maintenance: Mutex::new(maintenance),
             compaction: Mutex::default(),
             counters: super::stats::Counters::replayed(&replayed),

@@ -231,6 +231,18 @@ fn what_is_sent_again_after_the_call_is_visible_also_after_a_restart() {
 }
 
 #[test]
+fn listing_waits_for_nobody() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    append(&db, &[(&labels("m", "1", 0), &[(HOUR, 1.0)])]).unwrap();
+    db.delete_series(&[equal("account", "1")], TimeRange::ALL).unwrap();
+    // As during a cut and a merge: what waits for these never ends here.
+    let (_merge, _cut) = (db.compaction.lock(), db.maintenance.lock());
+    let deletions = db.deletions();
+    assert_eq!(deletions.iter().map(|d| db.can_undelete(d)).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
 fn listings_forget_what_is_deleted_as_a_whole() {
     let fs = SimFs::new(1);
     let db = open(&fs);
