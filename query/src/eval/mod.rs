@@ -12,6 +12,7 @@ pub(crate) mod dates;
 mod float_text;
 mod grid;
 mod histogram;
+mod info;
 mod kahan;
 pub(crate) mod labels;
 pub(crate) mod math;
@@ -146,6 +147,7 @@ impl Evaluator<'_> {
             Op::Histogram { function, vector, vector_span } => {
                 self.histogram(function, *vector, *vector_span, grid)
             }
+            Op::Info(info) => self.info(info, grid, node.span),
             Op::NativeOnly(vector) => self.vector(*vector, grid).map(|_| self.rows(grid)),
             Op::Aggregate(a) => self.aggregate(a, grid),
             Op::Invariant(inner) => self.repeat(self.vector(*inner, &grid.first_only())?, grid),

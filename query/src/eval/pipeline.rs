@@ -204,7 +204,8 @@ impl<'q> Evaluator<'q> {
         }
     }
 
-    fn instant(&self, selector: &'q Selector, grid: &Grid, time: bool) -> Pipeline<'q> {
+    /// The newest samples of series, or their times in seconds.
+    pub(crate) fn instant(&self, selector: &'q Selector, grid: &Grid, time: bool) -> Pipeline<'q> {
         let plain = WindowSpec {
             grid: *grid,
             range: self.lookback,

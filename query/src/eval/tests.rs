@@ -218,9 +218,71 @@ fn labels_math_and_sorting() {
     check_fails(r#"label_replace(up, "job", "x", "", "")"#, "same labelset");
 }
 
+/// Series of two targets with what is known about them, beside a thousand other targets.
+fn targets() -> MemorySource {
+    let mut all = vec![
+        series("req_total{instance=a,job=x}", "0 10 20 30 40 50 60 70 80 90 100"),
+        series("req_total{instance=b.c,job=x}", "0 20 40 60 80 100 120 140 160 180 200"),
+        series("target_info{instance=a,job=x,version=1}", "1 1 1 1 1 1 1 1 1 1 1"),
+        series("target_info{instance=b.c,job=x,version=1}", "1 1 1 1 S"),
+        series("target_info{instance=b.c,job=x,version=2}", "_ _ _ _ 1 1 1 1 1 1 1"),
+        series("target_info{instance=bxc,job=x,version=3}", "1 1 1 1 1 1 1 1 1 1 1"),
+        series("build_info{instance=a,job=x,version=9}", "1 1 1 1 1 1 1 1 1 1 1"),
+        series("twin_info{instance=a,job=x,n=1}", "1"),
+        series("twin_info{instance=a,job=x,n=2}", "1"),
+    ];
+    let other =
+        |i: usize| series(&format!("target_info{{instance=other{i},job=x}}"), "1 1 1 1 1 1 1 1 1 1 1");
+    all.extend((0..1000).map(other));
+    MemorySource::new(all, 3)
+}
+
+#[test]
+fn info_adds_the_labels_of_a_target() {
+    let check = |query: &str, delayed: bool, want: &[&str]| {
+        let at = TimestampMs(100_000);
+        let output = engine(1, delayed).instant(&targets(), query, at, &QueryOptions::default()).unwrap();
+        let mut got = lines(&output.value);
+        got.sort();
+        assert_eq!(got, want, "{query}, delayed {delayed}");
+        output.stats.series
+    };
+    let named = [
+        r#"req_total{instance="a", job="x", version="1"} 100"#,
+        r#"req_total{instance="b.c", job="x", version="2"} 200"#,
+    ];
+    // Two series, and three of info: not those of other targets, nor that of `bxc`.
+    assert_eq!(check("info(req_total)", false, &named), 5);
+    check("info(req_total, {version=~\".+\"})", true, &named);
+    let rates = [r#"{instance="a", job="x", version="1"} 1"#, r#"{instance="b.c", job="x", version="2"} 2"#];
+    check("info(rate(req_total[50s]))", false, &rates);
+    check("info(rate(req_total[50s]))", true, &rates);
+    let old = [r#"{instance="b.c", job="x", version="1"} 60"#];
+    check(r#"sum by (version, instance, job) (info(req_total{instance="b.c"} @ 30))"#, false, &old);
+    check(r#"info(req_total, {version="9"})"#, false, &[]);
+    check(
+        r#"info(req_total, {__name__="build_info"})"#,
+        false,
+        &[
+            r#"req_total{instance="a", job="x", version="9"} 100"#,
+            r#"req_total{instance="b.c", job="x"} 200"#,
+        ],
+    );
+    check(r#"count(info(vector(1)))"#, false, &["{} 1"]);
+    let fails = |query: &str, text: &str| {
+        let at = TimestampMs(100_000);
+        let error = engine(1, false).instant(&targets(), query, at, &QueryOptions::default()).unwrap_err();
+        assert!(error.to_string().contains(text), "{query}: {error}");
+    };
+    fails(r#"info(req_total, {__name__=~"(target|build)_info"})"#, "conflicting label: version (1:1)");
+    fails(
+        r#"1 + info(req_total, {__name__="twin_info"})"#,
+        "found duplicate series for info metric: existing",
+    );
+}
+
 #[test]
 fn what_is_not_there_yet_says_so() {
-    check_fails("info(up)", "the function info() is not supported yet (1:1)");
     check_fails("start_timestamp(up)", "start_timestamp() is not supported yet");
 }
 

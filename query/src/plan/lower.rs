@@ -117,11 +117,11 @@ impl Lowering<'_> {
             .map_err(|e| QueryError::of_text(&e, self.query))
     }
 
-    fn offset(&self, offset: Option<&Length>) -> Result<DurationMs, QueryError> {
+    pub(super) fn offset(&self, offset: Option<&Length>) -> Result<DurationMs, QueryError> {
         offset.map_or(Ok(DurationMs(0)), |o| self.length(o, LengthUse::Offset))
     }
 
-    fn at(&self, at: Option<At>) -> Option<TimestampMs> {
+    pub(super) fn at(&self, at: Option<At>) -> Option<TimestampMs> {
         at.map(|at| match at {
             At::Time(t) => t,
             At::Start => self.span.start,
@@ -130,6 +130,13 @@ impl Lowering<'_> {
     }
 
     pub(super) fn selector(&self, v: &VectorSelector) -> Result<Selector, QueryError> {
+        let matchers = self.matchers(v)?;
+        let (offset, at) = (self.offset(v.offset.as_ref())?, self.at(v.at));
+        Ok(Selector { matchers, offset, at, edges: v.edges })
+    }
+
+    /// The conditions of a selector.
+    pub(super) fn matchers(&self, v: &VectorSelector) -> Result<Vec<index::Matcher>, QueryError> {
         let matchers = v.matchers.iter().map(|m| {
             let op = match m.op {
                 MatchOp::Equal => index::MatchOp::Equal,
@@ -143,9 +150,7 @@ impl Lowering<'_> {
                 limit: e.too_large.then_some(QueryLimit::Pattern),
             })
         });
-        let matchers = matchers.collect::<Result<_, _>>()?;
-        let (offset, at) = (self.offset(v.offset.as_ref())?, self.at(v.at));
-        Ok(Selector { matchers, offset, at, edges: v.edges })
+        matchers.collect()
     }
 
     /// A range vector, and whether it is the same at every step.

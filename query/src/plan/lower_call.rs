@@ -61,6 +61,9 @@ impl Lowering<'_> {
             let fixed = selector.at.is_some();
             return Ok(self.push(Op::Timestamp(selector), c.span, fixed, fixed));
         }
+        if id == FunctionId::Info {
+            return self.info(c);
+        }
         let args = self.args(c)?;
         let op = self.operation(c, &args)?;
         Ok(self.push(op, c.span, args.invariant, args.invariant))

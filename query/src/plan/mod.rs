@@ -6,6 +6,7 @@
 
 mod lower;
 mod lower_call;
+mod lower_info;
 
 pub(crate) use lower::{QuerySpan, lower};
 
@@ -78,6 +79,8 @@ pub(crate) enum Op {
     Sort { order: SortOrder, vector: NodeId },
     /// Functions of classic histograms.
     Histogram { function: HistogramOp, vector: NodeId, vector_span: Span },
+    /// `info`.
+    Info(InfoNode),
     /// A function of native histograms: floats give nothing.
     NativeOnly(NodeId),
     /// An aggregation.
@@ -167,6 +170,20 @@ pub(crate) enum HistogramOp {
     Quantiles { label: String, quantiles: Vec<(NodeId, Span)> },
     /// `histogram_fraction`.
     Fraction { lower: NodeId, upper: NodeId },
+}
+
+/// `info`: labels of info series, added to those of a vector.
+#[derive(Debug)]
+pub(crate) struct InfoNode {
+    pub(crate) vector: NodeId,
+    /// The conditions on the names of info series.
+    pub(crate) names: Vec<Matcher>,
+    /// The conditions on their other labels; where there are any, only these labels are added.
+    pub(crate) labels: Vec<Matcher>,
+    /// How far before the evaluation time info series are looked at.
+    pub(crate) offset: DurationMs,
+    /// The time at which they are looked at, in place of the evaluation time.
+    pub(crate) at: Option<TimestampMs>,
 }
 
 /// An aggregation.

@@ -9,17 +9,12 @@ pub enum Missing {
     NativeHistograms,
     /// Start timestamps.
     StartTimestamps,
-    /// The function `info`.
-    InfoFunction,
 }
 
 impl Missing {
     /// Everything that may be missing, with its name in reports.
-    const ALL: [(Self, &'static str); 3] = [
-        (Self::NativeHistograms, "native histograms"),
-        (Self::StartTimestamps, "start timestamps"),
-        (Self::InfoFunction, "info()"),
-    ];
+    const ALL: [(Self, &'static str); 2] =
+        [(Self::NativeHistograms, "native histograms"), (Self::StartTimestamps, "start timestamps")];
 }
 
 /// The verdict on one query.

@@ -77,10 +77,8 @@ impl Parts {
             Expr::Matrix(m) => self.selector(&m.selector),
             Expr::Subquery(s) => self.read(&s.expr),
             Expr::Call(c) => {
-                match c.function.id {
-                    FunctionId::Info => self.missing = Some(Missing::InfoFunction),
-                    FunctionId::StartTimestamp => self.missing = Some(Missing::StartTimestamps),
-                    _ => {}
+                if c.function.id == FunctionId::StartTimestamp {
+                    self.missing = Some(Missing::StartTimestamps);
                 }
                 c.args.iter().for_each(|arg| self.read(arg));
             }
