@@ -7,7 +7,8 @@
 //! directory has to be synced first.
 //!
 //! Every mutating operation has an index, counted from 0 by [`SimFs::ops`]. A test runs a script once to learn how many
-//! there are, then once per index, cutting or failing there.
+//! there are, then once per index, cutting or failing there. Reads are counted apart, by [`SimFs::reads`]; a range of a file
+//! may be unreadable for good, as a bad sector is.
 
 mod content;
 mod node;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use state::State;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,6 +77,29 @@ impl SimFs {
         self.state.lock().freeze_at = Some(index);
     }
 
+    /// Whether the moment of [`Self::freeze_at`] has come.
+    pub fn is_frozen(&self) -> bool {
+        self.state.lock().check_frozen().is_err()
+    }
+
+    /// How many reads and maps there were.
+    pub fn reads(&self) -> u64 {
+        self.state.lock().reads
+    }
+
+    /// Makes the read or map with this index fail with an input/output error; the next one succeeds.
+    pub fn fail_read(&self, index: u64) {
+        self.state.lock().failing_reads.insert(index);
+    }
+
+    /// Makes these bytes of a file unreadable, as a bad sector is, until [`Self::heal`]: every read and map that meets them fails.
+    pub fn make_unreadable(&self, path: &Path, bytes: Range<u64>) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let node = state.find_file(path).map_err(|e| at(path, "make unreadable", e))?;
+        state.unreadable.push((node, bytes));
+        Ok(())
+    }
+
     /// Makes the disk so large: what would make a file longer than there is room for fails as on a full disk. `None`: without end,
     /// as it is at first.
     pub fn set_capacity(&self, bytes: Option<u64>) {
@@ -95,6 +120,12 @@ impl SimFs {
     /// what was not synced, seed 0 keeps nothing, seed 1 everything, any other a draw.
     pub fn crash(&self, seed: u64) -> Self {
         Self { state: Arc::new(Mutex::new(self.state.lock().crashed(seed))) }
+    }
+
+    /// The disk as a killed process leaves it: a new file system that shares nothing with this one, without faults and locks.
+    /// Nothing is lost yet; what was not synced still may be, by a power cut of the new one.
+    pub fn kill(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state.lock().killed())) }
     }
 
     /// Flips the bits of `mask` in one byte of a file, for good, as a rotting disk does.
@@ -199,6 +230,7 @@ impl Fs for SimFs {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "only a synced file may be mapped"));
             }
             let mut bytes = file.live.to_vec();
+            s.begin_read(node, 0..bytes.len() as u64)?;
             s.flip_if_due(&mut bytes);
             Ok(Region::from_vec(bytes))
         })
@@ -269,6 +301,7 @@ impl File for SimFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.fs.look("read", &self.path, |s| {
+            s.begin_read(self.node, offset..offset.saturating_add(buf.len() as u64))?;
             let n = s.file_mut(self.node)?.live.read(buf, offset);
             s.flip_if_due(&mut buf[..n]);
             Ok(n)

@@ -19,6 +19,8 @@ pub(super) struct FileNode {
     pub(super) live: Content,
     durable: Content,
     pending: Vec<Change>,
+    /// How many of the pending changes were made by a process that was killed.
+    inherited: usize,
 }
 
 #[derive(Clone)]
@@ -51,12 +53,19 @@ impl FileNode {
         self.pending.push(Change::SetLen(len));
     }
 
+    /// Whether this process has synced all that it changed.
     pub(super) fn is_synced(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.len() == self.inherited
+    }
+
+    /// What was changed so far was changed by another process.
+    pub(super) fn inherit(&mut self) {
+        self.inherited = self.pending.len();
     }
 
     /// All that was written reaches the disk.
     pub(super) fn sync(&mut self) {
+        self.inherited = 0;
         for change in std::mem::take(&mut self.pending) {
             apply(&mut self.durable, &change);
         }
@@ -64,6 +73,7 @@ impl FileNode {
 
     /// What survives reaches the disk, and the rest is forgotten: what a failed sync does, and a power cut.
     pub(super) fn settle(&mut self, survival: &mut Survival) {
+        self.inherited = 0;
         for change in std::mem::take(&mut self.pending) {
             match change {
                 Change::Write { offset, bytes } => {

@@ -6,6 +6,7 @@ use super::survival::{Draws, Survival};
 use crate::io::DirEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path};
 
 /// The root directory's number.
@@ -20,6 +21,10 @@ pub(super) struct State {
     pub(super) fail_from: Option<(u64, FaultKind)>,
     pub(super) freeze_at: Option<u64>,
     pub(super) capacity: Option<u64>,
+    pub(super) reads: u64,
+    pub(super) failing_reads: BTreeSet<u64>,
+    /// Bytes of files that cannot be read.
+    pub(super) unreadable: Vec<(NodeId, Range<u64>)>,
     flip_due: bool,
     draws: Draws,
     survival: Survival,
@@ -46,6 +51,9 @@ impl State {
             fail_from: None,
             freeze_at: None,
             capacity: None,
+            reads: 0,
+            failing_reads: BTreeSet::new(),
+            unreadable: Vec::new(),
             flip_due: false,
             draws: Draws::new(seed),
             survival: Survival::new(seed),
@@ -57,6 +65,8 @@ impl State {
         self.fail_from = None;
         self.freeze_at = None;
         self.capacity = None;
+        self.failing_reads.clear();
+        self.unreadable.clear();
         self.flip_due = false;
     }
 
@@ -65,7 +75,25 @@ impl State {
         Self::of(self.nodes.iter().map(|node| node.crashed(&mut survival)).collect(), seed)
     }
 
+    pub(super) fn killed(&self) -> Self {
+        let mut nodes = self.nodes.clone();
+        let files = nodes.iter_mut().filter_map(|n| if let Node::File(file) = n { Some(file) } else { None });
+        files.for_each(FileNode::inherit);
+        Self { draws: self.draws, survival: self.survival, ..Self::of(nodes, 0) }
+    }
+
     // ---- faults ----
+
+    /// Counts one read of these bytes, and fails where it is to.
+    pub(super) fn begin_read(&mut self, node: NodeId, bytes: Range<u64>) -> io::Result<()> {
+        let index = self.reads;
+        self.reads += 1;
+        let meets = |r: &Range<u64>| r.start < bytes.end && bytes.start < r.end;
+        if self.failing_reads.remove(&index) || self.unreadable.iter().any(|(n, r)| *n == node && meets(r)) {
+            return Err(error_of(FaultKind::Eio));
+        }
+        Ok(())
+    }
 
     /// Counts one mutating operation and says which fault is planned for it.
     pub(super) fn begin(&mut self, name: String) -> io::Result<Option<FaultKind>> {

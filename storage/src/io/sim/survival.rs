@@ -1,6 +1,7 @@
 //! What is kept of that which was not synced: drawn from a seed.
 
 /// A seeded sequence of numbers (splitmix64: Steele, Lea, Flood 2014).
+#[derive(Clone, Copy)]
 pub(super) struct Draws(u64);
 
 impl Draws {
@@ -23,6 +24,7 @@ impl Draws {
 
 /// Decides what survives. Seed 0 keeps nothing, seed 1 everything; each other seed draws first how much is kept on
 /// average, then every piece by itself.
+#[derive(Clone, Copy)]
 pub(super) struct Survival {
     draws: Draws,
     kept_of_eight: u64,

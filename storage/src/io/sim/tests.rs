@@ -209,3 +209,33 @@ fn rot_changes_what_every_later_read_sees() {
     assert_eq!(content(&fs, "d/a").unwrap(), [0, 0x81]);
     assert_eq!(content(&fs.crash(0), "d/a").unwrap(), [0, 0x81]);
 }
+
+#[test]
+fn a_killed_process_loses_nothing_until_the_power_goes() {
+    let fs = disk_with(&[("d/a", b"old")]);
+    open(&fs, "d/a").write_all_at(b"new", 0).unwrap();
+    let left = fs.kill();
+    open(&fs, "d/a").write_all_at(b"xxx", 0).unwrap();
+    assert_eq!(content(&left, "d/a").unwrap(), b"new");
+    assert_eq!(&left.map(Path::new("d/a")).unwrap()[..], b"new", "who wrote it does so no more");
+    assert_eq!(content(&left.crash(0), "d/a").unwrap(), b"old");
+    open(&left, "d/a").sync_data().unwrap();
+    assert_eq!(content(&left.crash(0), "d/a").unwrap(), b"new");
+}
+
+#[test]
+fn reads_fail_where_they_are_told_to() {
+    let fs = disk_with(&[("d/a", b"0123")]);
+    let file = open(&fs, "d/a");
+    let mut two = [0; 2];
+    fs.fail_read(fs.reads());
+    file.read_exact_at(&mut two, 0).unwrap_err();
+    file.read_exact_at(&mut two, 0).unwrap();
+    fs.make_unreadable(Path::new("d/a"), 2..3).unwrap();
+    file.read_exact_at(&mut two, 0).unwrap();
+    let error = file.read_exact_at(&mut two, 1).unwrap_err();
+    assert_eq!(error.raw_os_error(), None, "it names the file: {error}");
+    assert!(error.to_string().contains("d/a") && fs.map(Path::new("d/a")).is_err());
+    fs.heal();
+    file.read_exact_at(&mut two, 1).unwrap();
+}
