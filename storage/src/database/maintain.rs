@@ -342,6 +342,8 @@ impl Database {
     ) -> Result<(), CutError> {
         loop {
             let first_id = m.manifest.state().next_block_id(0);
+            // No edit names them: what is there was left by a cut that failed and could not clean up either.
+            self.discard_blocks(first_id);
             let result = self.cut_some(m, until, deleted, first_id);
             // A failed commit leaves open which state the disk holds: then what it may name stays, until the next start.
             if !matches!(result, Ok(_) | Err(CutError::Commit(_))) {

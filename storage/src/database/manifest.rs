@@ -384,7 +384,8 @@ impl Manifest {
             let (file, len) = write_anew(&*fs, dir, &state).map_err(at)?;
             return Ok(Self::with(fs, dir, file, len, State { next_sequence: 3, ..state }));
         }
-        let (state, len, found) = read(&*fs, &path)?;
+        let (state, last, found) = read(&*fs, &path)?;
+        let len = last.end;
         let file = fs.open(&path, OpenMode::ReadWrite).map_err(at)?;
         if found > len {
             refuse_damage(&*fs, dir, &state, len)?;
@@ -392,7 +393,11 @@ impl Manifest {
             tracing::warn!(file = %path.display(), offset = len, bytes = found - len, kept = %kept.display(), "cut the remains of an edit that a crash interrupted");
             file.set_len(len).map_err(at)?;
         }
-        // Whoever wrote it may have been killed before its sync; what it does not name is about to be removed.
+        // Whoever wrote it may have been killed before its sync; what it does not name is about to be removed. That sync may also have
+        // failed, and another one would write nothing: so the last edit is written again.
+        let edit = file.read_all().map_err(at)?;
+        let edit = edit.get(last.start as usize..last.end as usize).unwrap_or_default();
+        file.write_all_at(edit, last.start).map_err(at)?;
         file.sync_data().and_then(|()| fs.sync_dir(dir)).map_err(at)?;
         let mut manifest = Self { was_cut: found > len, ..Self::with(fs, dir, file, len, state) };
         if len > REWRITE_BYTES {
@@ -410,7 +415,8 @@ impl Manifest {
     /// The state of `dir`'s manifest, for those who only look; and what is behind its last valid edit, if anything is.
     pub(crate) fn inspect(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<String>), ManifestError> {
         let path = dir.join(NAME);
-        let (state, valid, len) = read(fs, &path)?;
+        let (state, last, len) = read(fs, &path)?;
+        let valid = last.end;
         let rest = || {
             format!(
                 "{}: {} bytes at {valid} are no valid edit; a start cuts them off",
@@ -591,8 +597,8 @@ pub(crate) fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(
     Ok((file, bytes.len() as u64))
 }
 
-/// Reads a manifest: its state, the length of what is valid, the length of the file.
-fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
+/// Reads a manifest: its state, where its last valid edit stands, the length of the file.
+fn read(fs: &dyn Fs, path: &Path) -> Result<(State, Range<u64>, u64), ManifestError> {
     let at = |source| ManifestError::Io { path: path.into(), source };
     let file = fs.open(path, OpenMode::Read).map_err(at)?;
     let bytes = file.read_all().map_err(at)?;
@@ -605,7 +611,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
     if version != VERSION {
         return Err(ManifestError::Version { path: path.into(), found: version });
     }
-    let mut offset = HEADER_BYTES;
+    let (mut offset, mut last) = (HEADER_BYTES, HEADER_BYTES);
     let mut state: Option<State> = None;
     while offset < bytes.len() {
         let corrupt = |bad: Bad| ManifestError::Corrupt {
@@ -630,6 +636,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
                     return Err(ManifestError::UnknownEdit { path, offset: offset as u64, found });
                 }
                 fold(&mut state, &edit, sequence).map_err(corrupt)?;
+                last = offset;
                 offset += len;
             }
             Err(bad) => {
@@ -647,7 +654,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, u64, u64), ManifestError> {
         expected: "an edit with `init`".into(),
         found: "none".into(),
     })?;
-    Ok((state, offset as u64, bytes.len() as u64))
+    Ok((state, last as u64..offset as u64, bytes.len() as u64))
 }
 
 /// For fuzzing: bytes as edits, and as the payload of one.

@@ -8,7 +8,7 @@ use super::folders::{
 };
 use super::limits::LimitKeeper;
 use super::maintain::Maintenance;
-use super::manifest::{BlockEntry, Init, Manifest, ManifestError, State};
+use super::manifest::{self, BlockEntry, Init, Manifest, ManifestError, State};
 use super::replay::{self, Mending, Replayed};
 use super::reserve::{Reserve, says_no_room};
 use super::{Database, DatabaseOptions};
@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -171,12 +171,18 @@ fn open_wal(options: &DatabaseOptions, next: Lsn, reserve: &mut Reserve) -> Resu
 }
 
 fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<(), OpenError> {
-    if fs.exists(dir).map_err(io_at(dir))? {
-        return Ok(());
+    let parents = || dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty());
+    if !fs.exists(dir).map_err(io_at(dir))? {
+        fs.create_dir_all(dir).map_err(io_at(dir))?;
+        return parents().try_for_each(|parent| fs.sync_dir(parent).map_err(io_at(parent)));
     }
-    fs.create_dir_all(dir).map_err(io_at(dir))?;
-    for parent in dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
-        fs.sync_dir(parent).map_err(io_at(parent))?;
+    if !fs.exists(&dir.join(manifest::NAME)).map_err(io_at(dir))? {
+        // Whoever made it may have been killed before its name was durable. It may also be older than this process may see.
+        for parent in parents() {
+            if let Err(error) = fs.sync_dir(parent) {
+                tracing::debug!(%error, "a directory above the data directory is not synced");
+            }
+        }
     }
     Ok(())
 }
@@ -184,7 +190,7 @@ fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<(), OpenError> {
 fn wanted(options: &DatabaseOptions) -> Init {
     Init {
         // The one place where chance comes in: a seed that nobody outside can know.
-        seed: std::hash::RandomState::new().hash_one(options.dir.as_os_str()),
+        seed: options.hash_seed.unwrap_or_else(|| RandomState::new().hash_one(options.dir.as_os_str())),
         shards: options.shards.get(),
         account_label: options.account_label.clone(),
         spread: 1,

@@ -18,6 +18,8 @@ pub struct DatabaseOptions {
     pub account_label: String,
     /// Fixed when the directory is made.
     pub shards: ShardCount,
+    /// The seed of a new directory's fingerprints; drawn where there is none. For tests: else two runs differ.
+    pub hash_seed: Option<u64>,
     /// Length of a raw window. Fixed when the directory is made.
     pub window: DurationMs,
     /// Bytes of memory that the head may take; beyond it the head is flushed early.
@@ -56,6 +58,7 @@ impl DatabaseOptions {
             dir: dir.into(),
             account_label: "account".into(),
             shards: ShardCount::new(16).expect("16 is a shard count"),
+            hash_seed: None,
             window: DurationMs::hours(2),
             memory_budget: 1 << 30,
             sync: SyncMode::Commit,

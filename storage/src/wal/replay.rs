@@ -118,6 +118,10 @@ struct Log<'a> {
     /// Where each segment's unused rest begins.
     ends: Vec<u64>,
     plan: Plan,
+    /// The newest LSN that a batch says was durable.
+    synced: Lsn,
+    /// Batches delivered that none says were durable, by segment.
+    unsynced: Vec<(usize, Span)>,
     report: ReplayReport,
 }
 
@@ -145,7 +149,9 @@ impl<'a> Log<'a> {
             ..ReplayReport::default()
         };
         let ends = scans.iter().map(|s| s.end).collect();
-        let mut log = Self { fs, dir, numbers, ends, plan: plan(scans), report };
+        let synced = scans.iter().flat_map(|s| &s.runs).map(|run| run.synced).max().unwrap_or_default();
+        let mut log =
+            Self { fs, dir, numbers, ends, plan: plan(scans), synced, unsynced: Vec::new(), report };
         let torn = |cut: &Cut| TornTail {
             file: log.path(cut.segment),
             offset: cut.span.from,
@@ -199,6 +205,7 @@ impl<'a> Log<'a> {
     ) -> Result<(), E> {
         let mut at = delivery.span.from;
         let mut delivered: Option<(u64, u64)> = None;
+        let mut unsynced: Option<Span> = None;
         while at < delivery.span.to {
             let here = bytes.get(at as usize..).unwrap_or_default();
             let Found::Batch(b) = batch::parse(here) else {
@@ -208,12 +215,17 @@ impl<'a> Log<'a> {
                 on_batch(b.lsn, b.records())?;
                 self.report.first.get_or_insert(b.lsn);
                 self.report.last = Some(b.lsn);
-                delivered = Some((delivered.map_or(at, |(from, _)| from), at + b.len as u64));
+                let end = at + b.len as u64;
+                delivered = Some((delivered.map_or(at, |(from, _)| from), end));
+                if b.lsn > self.synced {
+                    unsynced = Some(Span { from: unsynced.map_or(at, |s| s.from), to: end });
+                }
                 self.report.batches += 1;
                 self.report.bytes += b.len as u64;
             }
             at += b.len as u64;
         }
+        self.unsynced.extend(unsynced.map(|span| (delivery.segment, span)));
         if let Some((from, until)) = delivered {
             let file = self.path(delivery.segment);
             self.report.from.get_or_insert_with(|| (file.clone(), from));
@@ -234,8 +246,21 @@ impl<'a> Log<'a> {
             file.set_len(torn.offset)?;
             file.sync_data()?;
         }
+        self.unsynced.iter().try_for_each(|(segment, span)| self.write_again(*segment, *span))?;
         (0..self.numbers.len()).for_each(|segment| self.trim(segment));
         Ok(())
+    }
+
+    /// Writes what may be in memory only once more, in its place: the sync of whoever wrote it may have failed, and the one that
+    /// follows would then succeed without having written anything.
+    fn write_again(&self, segment: usize, span: Span) -> io::Result<()> {
+        let file = self.fs.open(&self.path(segment), OpenMode::ReadWrite)?;
+        let len = usize::try_from(span.to - span.from).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len)?;
+        bytes.resize(len, 0);
+        file.read_exact_at(&mut bytes, span.from)?;
+        file.write_all_at(&bytes, span.from)
     }
 
     /// Gives back what was allocated and not used: every restart begins a segment, and a crash leaves its last one as long as it

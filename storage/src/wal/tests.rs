@@ -233,6 +233,22 @@ fn what_a_replay_delivered_is_durable_once_the_log_is_open() {
 }
 
 #[test]
+fn a_batch_whose_sync_failed_is_durable_once_a_start_has_delivered_it() {
+    let fs = disk();
+    let wal = open(&fs, 1).unwrap();
+    append(&wal, 1, 0);
+    wal.flush().unwrap();
+    // The sync fails, and all else: the batch stands in memory.
+    fs.fail_from(fs.ops() + 1, FaultKind::Eio);
+    append(&wal, 2, 0);
+    wal.flush().unwrap_err();
+    let fs = fs.kill();
+    sim_check(&fs, 2);
+    drop(open(&fs, 3).unwrap());
+    sim_check(&fs.crash(0), 2);
+}
+
+#[test]
 fn interval_mode_writes_at_once_and_syncs_on_demand() {
     let fs = disk();
     let interval = WalOptions { sync: SyncMode::Interval(Duration::from_secs(3600)), ..options() };

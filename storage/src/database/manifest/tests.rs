@@ -348,7 +348,19 @@ fn a_state_too_long_for_one_edit_is_written_anew_as_many() {
     let blocks = (0..20_000).map(|id| (BlockId(id), block(id))).collect();
     let state = State { blocks, next_sequence: 2, ..state };
     write_anew(&fs, Path::new(DIR), &state).unwrap();
-    let (found, valid, len) = read(&fs, &Path::new(DIR).join(NAME)).unwrap();
-    assert_eq!((valid, found.next_sequence), (len, 5), "three edits behind the first");
+    let (found, last, len) = read(&fs, &Path::new(DIR).join(NAME)).unwrap();
+    assert_eq!((last.end, found.next_sequence), (len, 5), "three edits behind the first");
     assert_eq!(found.blocks, state.blocks);
+}
+
+#[test]
+fn an_edit_whose_sync_failed_is_durable_once_a_start_has_read_it() {
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    // The sync fails, and all else: the edit stands in memory.
+    fs.fail_from(fs.ops() + 1, FaultKind::Eio);
+    add(&mut manifest).unwrap_err();
+    let fs = fs.kill();
+    assert_eq!(ids(&fs).len(), 1);
+    assert_eq!(ids(&fs.crash(0)).len(), 1);
 }
