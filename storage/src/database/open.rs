@@ -15,13 +15,12 @@ use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
-use crate::head::shard::Shard;
 use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace, Unmapped};
 use crate::model::{BlockId, DurationMs, Lsn, ShardCount};
 use crate::read::Tombstones;
 use crate::read::{BlockAside, ViewState};
-use crate::wal::{Wal, WalError};
+use crate::wal::{Log, Wal, WalError};
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
 use parking_lot::Mutex;
@@ -31,6 +30,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 pub(super) const LOCK_FILE: &str = "LOCK";
 /// Batch builders kept for reuse: as many as requests are likely to be appended at once.
@@ -127,7 +127,6 @@ impl Database {
         let tombstones = state.tombstones_over(&Tombstones::default(), shards);
         let committed = manifest.committed();
         let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
-        head.shards.iter().for_each(Shard::count_memory);
         let database = Arc::new(Self {
             dir,
             fs,
@@ -279,7 +278,7 @@ pub(super) fn head_options(dir: &Path, shards: ShardCount, state: &State) -> Hea
     }
 }
 
-/// Loads the checkpoint in force, if any, and replays the log that follows it.
+/// Loads the checkpoint in force, if any, and replays the log that follows it, which is read meanwhile.
 pub(super) fn load_head(
     fs: &Arc<dyn Fs>,
     dir: &Path,
@@ -287,24 +286,46 @@ pub(super) fn load_head(
     state: &State,
     mending: Mending,
 ) -> Result<(Head, CutPositions, Replayed), OpenError> {
+    let begun = Instant::now();
     let options = head_options(dir, shards, state);
-    let (loaded, first_segment) = match &state.checkpoint {
-        Some(c) => {
-            let (folder, log_end) = (dir.join(CHECKPOINT_DIR), HeadPos(c.head_log_end));
-            let named = checkpoint::Named { dir: &folder, number: c.number, bytes: c.bytes, log_end };
-            (checkpoint::load(fs.clone(), named, &options)?, c.wal_segment)
-        }
-        None => {
-            let (log, _) = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
-            let slice_lsns = options.shards.iter().map(|_| Default::default()).collect();
-            let head = Head::with_log(&options, log);
-            let cuts = CutPositions::default();
-            (checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns, damage: Vec::new() }, 0)
-        }
-    };
-    let mut replayed = replay::replay(fs, dir, first_segment, &loaded, mending)?;
+    let first_segment = state.checkpoint.as_ref().map_or(0, |c| c.wal_segment);
+    let wal_dir = wal_dir(dir);
+    let (loaded, log) = std::thread::scope(|scope| {
+        let log = scope.spawn(|| Log::read(&**fs, &wal_dir, first_segment));
+        let loaded = load_checkpoint(fs, dir, state, &options);
+        (loaded, log.join().expect("reading the log does not panic"))
+    });
+    let loaded = loaded?;
+    let loaded_after = begun.elapsed();
+    let mut replayed = replay::replay(log?, dir, first_segment, &loaded, mending)?;
     replayed.head_damage = loaded.damage.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        series = loaded.head.shards.iter().map(|s| s.series.lock().live() as u64).sum::<u64>(),
+        checkpoint_ms = loaded_after.as_millis(),
+        log_ms = (begun.elapsed() - loaded_after).as_millis(),
+        batches = replayed.batches,
+        samples = replayed.samples,
+        "loaded the head"
+    );
     Ok((loaded.head, loaded.cuts, replayed))
+}
+
+fn load_checkpoint(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    state: &State,
+    options: &HeadOptions,
+) -> Result<checkpoint::Loaded, OpenError> {
+    let Some(c) = &state.checkpoint else {
+        let (log, _) = HeadLog::open(fs.clone(), &options.log_dir, &[], HeadPos::NONE, options.window)?;
+        let slice_lsns = options.shards.iter().map(|_| Default::default()).collect();
+        let head = Head::with_log(options, log);
+        let cuts = CutPositions::default();
+        return Ok(checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns, damage: Vec::new() });
+    };
+    let (folder, log_end) = (dir.join(CHECKPOINT_DIR), HeadPos(c.head_log_end));
+    let named = checkpoint::Named { dir: &folder, number: c.number, bytes: c.bytes, log_end };
+    Ok(checkpoint::load(fs.clone(), named, options)?)
 }
 
 pub(super) fn open_block(fs: &dyn Fs, dir: &Path, entry: &BlockEntry) -> Result<Block, OpenBlockError> {

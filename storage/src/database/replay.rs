@@ -1,22 +1,21 @@
 //! Replaying the log over a checkpoint, shards in parallel.
 //!
-//! One thread reads the log and deals each batch to the worker that has its shard; workers apply what is newer than
-//! their slices. The order within a shard is that of the log, which is all that matters.
+//! One thread reads the log, a segment at a time, and hands its batches to all workers; a worker applies the records of its
+//! shards, as far as they are newer than the checkpoint's slices. Samples wait until the segment's end and are then applied slice
+//! by slice: a slice of series fits the cache, and a shard does not. The order of a series' records stays that of the log, which
+//! is all that matters.
+
+mod worker;
 
 use super::folders::{QUARANTINE_DIR, wal_dir};
 use crate::head::Head;
 use crate::head::checkpoint::Loaded;
-use crate::head::shard::Shard;
-use crate::head::symbols::Released;
-use crate::io::Fs;
-use crate::model::{LabelSet, Lsn, MetricMetadata, SeriesSlot, ShardId};
-use crate::wal::{self, BatchReader, LoggedSample, Record, RecordError, ReplayReport, TornTail, WalError};
+use crate::model::{Lsn, MetricMetadata};
+use crate::wal::{Log, LogBatch, Record, RecordError, ReplayReport, TornTail, WalError};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Batches that may wait for a worker.
-const QUEUE: usize = 256;
+use worker::{Applied, Dealt, Worker};
 
 /// What a replay found.
 #[derive(Clone, Debug, Default)]
@@ -35,26 +34,6 @@ pub(super) struct Replayed {
     pub(super) head_damage: Vec<String>,
 }
 
-/// One step for a shard.
-enum Step {
-    Register { slot: SeriesSlot, generation: u8, section: Vec<u8> },
-    Sample(LoggedSample),
-}
-
-/// Steps of one batch for one worker.
-struct Dealt {
-    lsn: Lsn,
-    /// How far beyond the slots that there are a registration may be: some may be lost.
-    gap_max: u32,
-    steps: Vec<(ShardId, Step)>,
-}
-
-#[derive(Default)]
-struct Applied {
-    samples: u64,
-    orphans: u64,
-}
-
 /// Slots are given one after another: a registration far beyond them is damage with a good checksum, and would claim memory
 /// for all slots before it.
 const GAP_MAX: u32 = 1024;
@@ -68,52 +47,22 @@ pub(super) enum Mending {
     Leave,
 }
 
-/// Replays the log of the data directory `dir` from `first_segment` on.
+/// Replays the log of the data directory `dir` over what its checkpoint had; `first_segment` is the first that `log` was read from.
 pub(super) fn replay(
-    fs: &Arc<dyn Fs>,
+    mut log: Log<'_>,
     dir: &Path,
     first_segment: u64,
     loaded: &Loaded,
     mending: Mending,
 ) -> Result<Replayed, WalError> {
     let wal_dir = &wal_dir(dir);
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(loaded.head.shards.len());
     let mut replayed = Replayed { checkpoint_lsn: loaded.newest_lsn, ..Replayed::default() };
-    let report = std::thread::scope(|scope| {
-        let mut senders = Vec::new();
-        let mut threads = Vec::new();
-        for _ in 0..workers {
-            let (sender, receiver) = crossbeam::channel::bounded::<Dealt>(QUEUE);
-            senders.push(sender);
-            threads.push(scope.spawn(move || {
-                let mut applied = Applied::default();
-                receiver.iter().for_each(|dealt| apply(loaded, dealt, &mut applied));
-                applied
-            }));
-        }
-        let mut next = loaded.oldest_lsn().next();
-        let mut gap_max = if loaded.damage.is_empty() { GAP_MAX } else { GAP_AFTER_LOSS_MAX };
-        let on_batch = &mut |lsn: Lsn, batch: BatchReader<'_>| -> Result<(), WalError> {
-            if lsn > next {
-                gap_max = GAP_AFTER_LOSS_MAX;
-            }
-            next = next.max(lsn.next());
-            deal(loaded, lsn, gap_max, batch, &senders);
-            Ok(())
-        };
-        let report = match mending {
-            Mending::Mend => wal::replay(&**fs, wal_dir, &dir.join(QUARANTINE_DIR), first_segment, on_batch),
-            Mending::Leave => wal::inspect(&**fs, wal_dir, first_segment, on_batch),
-        };
-        drop(senders);
-        for thread in threads {
-            let applied = thread.join().expect("replaying does not panic");
-            replayed.samples += applied.samples;
-            replayed.orphans += applied.orphans;
-        }
-        report
-    })?;
-    loaded.head.shards.iter().for_each(|s| s.series.lock().collect_free());
+    let applied = deliver(&mut log, loaded)?;
+    (replayed.samples, replayed.orphans) = (applied.samples, applied.orphans);
+    let report = match mending {
+        Mending::Mend => log.mend(&dir.join(QUARANTINE_DIR))?,
+        Mending::Leave => log.into_report(),
+    };
     replayed.newest_lsn = report.last.unwrap_or_default().max(loaded.newest_lsn);
     replayed.batches = report.batches;
     replayed.torn_tails = report.torn.len() as u64;
@@ -184,30 +133,52 @@ fn tell(report: &ReplayReport, missing: &[Missing], dir: &Path, first_segment: u
     }
 }
 
-/// Sends a batch's steps to the workers of their shards.
-fn deal(
-    loaded: &Loaded,
-    lsn: Lsn,
-    gap_max: u32,
-    batch: BatchReader<'_>,
-    workers: &[crossbeam::channel::Sender<Dealt>],
-) {
-    let mut steps: Vec<Vec<(ShardId, Step)>> = workers.iter().map(|_| Vec::new()).collect();
-    let shards = loaded.head.shards.len();
-    let mut deal = |shard: ShardId, step: Step| {
-        if shard.index() < shards {
-            steps[shard.index() % workers.len()].push((shard, step));
+/// Applies all batches of the log, shards in parallel.
+fn deliver(log: &mut Log<'_>, loaded: &Loaded) -> Result<Applied, WalError> {
+    let of = std::thread::available_parallelism().map_or(1, |n| n.get()).min(loaded.head.shards.len());
+    std::thread::scope(|scope| {
+        let (mut senders, mut threads) = (Vec::new(), Vec::new());
+        for at in 0..of {
+            // Nothing waits in the channel: what is behind the segment being read is then out of memory.
+            let (sender, receiver) = crossbeam::channel::bounded::<Arc<Dealt>>(0);
+            senders.push(sender);
+            threads.push(scope.spawn(move || Worker::new(loaded, at, of).run(&receiver)));
         }
-    };
-    for record in batch {
-        match record {
-            Ok(Record::Registration { shard, slot, generation, section }) => {
-                deal(shard, Step::Register { slot, generation, section: section.to_vec() });
+        let mut next = loaded.oldest_lsn().next();
+        let mut gap_max = if loaded.damage.is_empty() { GAP_MAX } else { GAP_AFTER_LOSS_MAX };
+        let mut gap_of = |batch: &LogBatch| {
+            if batch.lsn > next {
+                gap_max = GAP_AFTER_LOSS_MAX;
             }
-            Ok(Record::Samples(samples)) => samples.iter().for_each(|s| deal(s.shard, Step::Sample(s))),
+            next = next.max(batch.lsn.next());
+            gap_max
+        };
+        let delivered = log.deliver(&mut |batches| {
+            batches.iter().for_each(|batch| take_what_has_no_shard(&loaded.head, batch));
+            let dealt = Arc::new(Dealt { gaps_max: batches.iter().map(&mut gap_of).collect(), batches });
+            for sender in &senders {
+                sender.send(dealt.clone()).expect("workers read until the senders are gone");
+            }
+            Ok(())
+        });
+        drop(senders);
+        let mut applied = Applied::default();
+        for thread in threads {
+            applied.add(&thread.join().expect("replaying does not panic"));
+        }
+        delivered.map(|()| applied)
+    })
+}
+
+/// Applies metadata, and tells what cannot be read; the workers pass over both.
+fn take_what_has_no_shard(head: &Head, batch: &LogBatch) {
+    let lsn = batch.lsn;
+    for record in batch.records() {
+        match record {
+            Ok(Record::Registration { .. } | Record::Samples(_)) => {}
             Ok(Record::Metadata { family, kind, unit, help }) => {
                 let (family, unit, help) = (family.into(), unit.into(), help.into());
-                loaded.head.metadata.lock().add(&MetricMetadata { family, kind, unit, help });
+                head.metadata.lock().add(&MetricMetadata { family, kind, unit, help });
             }
             Ok(Record::Unknown { kind }) => {
                 tracing::warn!(%lsn, kind, "skipped a log record of an unknown type")
@@ -217,67 +188,4 @@ fn deal(
             }
         }
     }
-    for (steps, worker) in steps.into_iter().zip(workers) {
-        if !steps.is_empty() {
-            worker.send(Dealt { lsn, gap_max, steps }).expect("workers read until the senders are gone");
-        }
-    }
-}
-
-fn apply(loaded: &Loaded, dealt: Dealt, applied: &mut Applied) {
-    for (shard_id, step) in dealt.steps {
-        let shard = loaded.head.shard(shard_id);
-        let lsns = &loaded.slice_lsns[shard_id.index()];
-        match step {
-            Step::Register { slot, generation, section } => {
-                let slots = shard.series.lock().slots().max(lsns.slots);
-                if u64::from(slot.0) > u64::from(slots) + u64::from(dealt.gap_max) {
-                    tracing::warn!(shard = %shard_id, slot = slot.0, slots, "skipped a registration of the log for an impossible slot");
-                } else if lsns.is_newer(slot, dealt.lsn) {
-                    register(&loaded.head, shard, slot, generation, &section);
-                }
-            }
-            Step::Sample(sample) => {
-                if !lsns.is_newer(sample.slot, dealt.lsn) {
-                    continue;
-                }
-                let mut series = shard.series.lock();
-                match series.record(sample.slot).map(|r| r.generation) {
-                    Some(generation) if generation == sample.generation => {
-                        series.append_logged(sample.slot, sample.t, sample.v, &loaded.head.log);
-                        applied.samples += 1;
-                    }
-                    _ => applied.orphans += 1,
-                }
-            }
-        }
-    }
-}
-
-/// Puts a series where the log says. What stood there has left before it was registered.
-fn register(head: &Head, shard: &Shard, slot: SeriesSlot, generation: u8, section: &[u8]) {
-    let labels = match LabelSet::from_section(section) {
-        Ok(labels) => labels,
-        Err(error) => {
-            tracing::warn!(shard = %shard.id, %error, "skipped a registration of the log");
-            return;
-        }
-    };
-    let fingerprint = labels.fingerprint(head.seed);
-    let family = labels.key(&head.account_label, head.seed).family;
-    let mut index = shard.index.write();
-    let mut series = shard.series.lock();
-    let standing = series.record(slot).map(|r| (r.fingerprint, r.generation));
-    if standing == Some((fingerprint, generation)) {
-        return;
-    }
-    let mut released = Released::default();
-    for old in [standing.map(|_| slot), series.find(fingerprint)].into_iter().flatten() {
-        series.remove(old);
-        index.remove(old, &mut released);
-    }
-    index.release(&released);
-    let Some(row) = index.row_of(&labels) else { return };
-    series.place(slot, generation, fingerprint, family);
-    index.insert(slot, &row);
 }

@@ -189,6 +189,17 @@ impl SeriesTable {
         seen
     }
 
+    /// As [`Self::touch`], for the records of these slots.
+    pub(crate) fn touch_records(&self, slots: impl Iterator<Item = SeriesSlot>) -> u64 {
+        slots.fold(0, |seen, s| seen ^ self.record(s).map_or(0, |r| r.last_bits ^ u64::from(r.generation)))
+    }
+
+    /// As [`Self::touch`], for where the open chunks of these slots end.
+    pub(crate) fn touch_open(&self, slots: impl Iterator<Item = SeriesSlot>) -> u8 {
+        let open = slots.filter_map(|s| self.record(s)?.open.as_ref());
+        open.fold(0, |seen, o| seen ^ self.slab.bytes(o.at).get(o.chunk.used()).copied().unwrap_or(0))
+    }
+
     /// The slot of a known series.
     pub(crate) fn find(&self, fingerprint: Fingerprint) -> Option<SeriesSlot> {
         self.by_fingerprint.find(fingerprint, |s| self.records[s.0 as usize].fingerprint == fingerprint)

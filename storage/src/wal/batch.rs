@@ -122,6 +122,16 @@ impl BatchBuilder {
         self.bytes[at + 4..at + RECORD_HEADER_LEN].copy_from_slice(&body.to_le_bytes());
     }
 
+    /// The samples records so far.
+    #[cfg(test)]
+    pub(crate) fn built_samples(&mut self) -> impl Iterator<Item = SamplesRecord<'_>> {
+        let payload = self.finish(Lsn(1)).get(HEADER_LEN..).unwrap_or_default();
+        BatchReader::new(payload).filter_map(|r| match r {
+            Ok(Record::Samples(samples)) => Some(samples),
+            _ => None,
+        })
+    }
+
     /// The whole batch but for what [`seal`] fills in.
     pub(super) fn finish(&mut self, lsn: Lsn) -> &[u8] {
         self.end_run();
@@ -210,9 +220,10 @@ pub(super) fn parse(bytes: &[u8]) -> Found<'_> {
     })
 }
 
+#[cfg(any(test, feature = "fuzz"))]
 impl<'a> Batch<'a> {
     pub(super) fn records(&self) -> BatchReader<'a> {
-        BatchReader { rest: self.payload, offset: 0, failed: false }
+        BatchReader::new(self.payload)
     }
 }
 
@@ -247,6 +258,12 @@ pub struct BatchReader<'a> {
     rest: &'a [u8],
     offset: usize,
     failed: bool,
+}
+
+impl<'a> BatchReader<'a> {
+    pub(super) fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload, offset: 0, failed: false }
+    }
 }
 
 /// One record.

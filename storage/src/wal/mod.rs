@@ -26,6 +26,7 @@ mod writer;
 pub use batch::{BatchBuilder, BatchReader, LoggedSample, Record, RecordError, SamplesRecord};
 pub use buffer::Reservation;
 pub use replay::{Corruption, ReplayReport, TornTail, inspect, replay};
+pub(crate) use replay::{Log, LogBatch};
 pub use ticket::Ticket;
 
 /// For fuzzing: bytes as a segment, and as the payload of a batch in one.

@@ -10,8 +10,9 @@ use super::{WalError, segment};
 use crate::io::{Fs, OpenMode};
 use crate::model::Lsn;
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,21 @@ pub struct Corruption {
     pub kept: Option<PathBuf>,
 }
 
+/// A batch within the bytes of its segment: what it holds can be read on any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct LogBatch {
+    pub(crate) lsn: Lsn,
+    segment: Arc<Vec<u8>>,
+    payload: Range<usize>,
+}
+
+impl LogBatch {
+    /// What it holds.
+    pub(crate) fn records(&self) -> BatchReader<'_> {
+        BatchReader::new(self.segment.get(self.payload.clone()).unwrap_or_default())
+    }
+}
+
 /// Reads all batches of the segments from `from_segment` on, in order of LSN and each once, then mends: torn tails are cut
 /// off and kept as `.torn`, corrupt bytes are copied to `quarantine`. Report and mending follow the rules of
 /// `docs/format/wal.md`; LSNs below the first batch found are the caller's to miss.
@@ -94,9 +110,8 @@ pub fn replay<E: From<WalError>>(
     on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
 ) -> Result<ReplayReport, E> {
     let mut log = Log::read(fs, dir, from_segment)?;
-    log.deliver(on_batch)?;
-    log.mend(quarantine).map_err(WalError::from)?;
-    Ok(log.report)
+    log.deliver(&mut |run| run.iter().try_for_each(|batch| on_batch(batch.lsn, batch.records())))?;
+    Ok(log.mend(quarantine)?)
 }
 
 /// As [`replay`], but changes nothing; also beside a running writer, whose last batches may then look torn.
@@ -107,11 +122,12 @@ pub fn inspect<E: From<WalError>>(
     on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
 ) -> Result<ReplayReport, E> {
     let mut log = Log::read(fs, dir, from_segment)?;
-    log.deliver(on_batch)?;
-    Ok(log.report)
+    log.deliver(&mut |run| run.iter().try_for_each(|batch| on_batch(batch.lsn, batch.records())))?;
+    Ok(log.into_report())
 }
 
-struct Log<'a> {
+/// A log that was read once: what of it counts is known, and can be delivered.
+pub(crate) struct Log<'a> {
     fs: &'a dyn Fs,
     dir: &'a Path,
     numbers: Vec<u64>,
@@ -127,7 +143,7 @@ struct Log<'a> {
 
 impl<'a> Log<'a> {
     /// Scans the segments and decides.
-    fn read(fs: &'a dyn Fs, dir: &'a Path, from_segment: u64) -> Result<Self, WalError> {
+    pub(crate) fn read(fs: &'a dyn Fs, dir: &'a Path, from_segment: u64) -> Result<Self, WalError> {
         let mut numbers = segment::list(fs, dir)?;
         numbers.retain(|&n| n >= from_segment);
         let mut bytes = Vec::new();
@@ -182,59 +198,70 @@ impl<'a> Log<'a> {
         segment::path(self.dir, self.numbers[segment])
     }
 
-    fn deliver<E: From<WalError>>(
+    /// Gives all batches that count, in order of LSN and each once, a run of those of one segment at a time.
+    pub(crate) fn deliver<E: From<WalError>>(
         &mut self,
-        on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
+        on_run: &mut dyn FnMut(Vec<LogBatch>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut bytes = Vec::new();
+        // While batches of one segment are still held the next one is read into the other's memory.
+        let (mut bytes, mut other) = (Arc::default(), Arc::default());
         let mut loaded = None;
         for delivery in std::mem::take(&mut self.plan.deliver) {
             if loaded.replace(delivery.segment) != Some(delivery.segment) {
-                load(self.fs, &self.path(delivery.segment), &mut bytes).map_err(WalError::from)?;
+                std::mem::swap(&mut bytes, &mut other);
+                load_shared(self.fs, &self.path(delivery.segment), &mut bytes).map_err(WalError::from)?;
             }
-            self.deliver_run(&bytes, &delivery, on_batch)?;
+            on_run(self.run(&bytes, &delivery)?)?;
         }
         Ok(())
     }
 
-    fn deliver_run<E: From<WalError>>(
-        &mut self,
-        bytes: &[u8],
-        delivery: &Delivery,
-        on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn run(&mut self, segment: &Arc<Vec<u8>>, delivery: &Delivery) -> Result<Vec<LogBatch>, WalError> {
+        let mut run = Vec::new();
         let mut at = delivery.span.from;
         let mut delivered: Option<(u64, u64)> = None;
         let mut unsynced: Option<Span> = None;
         while at < delivery.span.to {
-            let here = bytes.get(at as usize..).unwrap_or_default();
+            let here = segment.get(at as usize..).unwrap_or_default();
             let Found::Batch(b) = batch::parse(here) else {
-                return Err(WalError::from(changed(&self.path(delivery.segment), at)).into());
+                return Err(changed(&self.path(delivery.segment), at).into());
             };
+            let until = at + b.len as u64;
             if delivery.lsns.contains(&b.lsn) {
-                on_batch(b.lsn, b.records())?;
-                self.report.first.get_or_insert(b.lsn);
-                self.report.last = Some(b.lsn);
-                let end = at + b.len as u64;
-                delivered = Some((delivered.map_or(at, |(from, _)| from), end));
+                let payload = at as usize + batch::HEADER_LEN..until as usize;
+                run.push(LogBatch { lsn: b.lsn, segment: segment.clone(), payload });
+                delivered = Some((delivered.map_or(at, |(from, _)| from), until));
                 if b.lsn > self.synced {
-                    unsynced = Some(Span { from: unsynced.map_or(at, |s| s.from), to: end });
+                    unsynced = Some(Span { from: unsynced.map_or(at, |s| s.from), to: until });
                 }
-                self.report.batches += 1;
                 self.report.bytes += b.len as u64;
             }
-            at += b.len as u64;
+            at = until;
         }
         self.unsynced.extend(unsynced.map(|span| (delivery.segment, span)));
+        self.report.batches += run.len() as u64;
+        self.report.first = self.report.first.or(run.first().map(|b| b.lsn));
+        self.report.last = run.last().map(|b| b.lsn).or(self.report.last);
         if let Some((from, until)) = delivered {
             let file = self.path(delivery.segment);
             self.report.from.get_or_insert_with(|| (file.clone(), from));
             self.report.until = Some((file, until));
         }
-        Ok(())
+        Ok(run)
     }
 
-    fn mend(&mut self, quarantine: &Path) -> io::Result<()> {
+    /// What was found, for who mends nothing.
+    pub(crate) fn into_report(self) -> ReplayReport {
+        self.report
+    }
+
+    /// Mends what was found, as [`replay`] says.
+    pub(crate) fn mend(mut self, quarantine: &Path) -> Result<ReplayReport, WalError> {
+        self.keep_and_cut(quarantine)?;
+        Ok(self.report)
+    }
+
+    fn keep_and_cut(&mut self, quarantine: &Path) -> io::Result<()> {
         for corruption in &mut self.report.corruptions {
             let span = Span { from: corruption.offset, to: corruption.offset + corruption.bytes };
             corruption.kept = keep(self.fs, &corruption.file, span, quarantine, "damaged");
@@ -277,12 +304,23 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Reads a whole file into `bytes`.
+/// Reads a whole file into `bytes`, or into fresh memory where these are still held.
+fn load_shared(fs: &dyn Fs, path: &Path, bytes: &mut Arc<Vec<u8>>) -> io::Result<()> {
+    if let Some(free) = Arc::get_mut(bytes) {
+        return load(fs, path, free);
+    }
+    let mut fresh = Vec::new();
+    load(fs, path, &mut fresh)?;
+    *bytes = Arc::new(fresh);
+    Ok(())
+}
+
+/// Reads a whole file into `bytes`. What they held is overwritten without being zeroed first.
 fn load(fs: &dyn Fs, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
     let file = fs.open(path, OpenMode::Read)?;
     let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    bytes.clear();
-    bytes.try_reserve_exact(len)?;
+    bytes.truncate(len);
+    bytes.try_reserve_exact(len - bytes.len())?;
     bytes.resize(len, 0);
     file.read_exact_at(bytes, 0)
 }

@@ -54,7 +54,7 @@ pub(super) struct NewerVersion {
 
 /// Looks through a whole segment. Its cost is bounded by a small multiple of its length, whatever the bytes are.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan, NewerVersion> {
-    let used = bytes.len() - bytes.iter().rev().take_while(|&&b| b == 0).count();
+    let used = used(bytes);
     let mut scan = Scan { len: bytes.len() as u64, ..Scan::default() };
     match segment::Header::parse(bytes) {
         FoundHeader::Header(header) => {
@@ -85,6 +85,14 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, NewerVersion> {
     // A batch may end with zeros.
     scan.end = scan.start.max(at.max(used) as u64);
     Ok(scan)
+}
+
+/// Where the zeros begin that a segment ends with. It is allocated whole: there may be many.
+fn used(bytes: &[u8]) -> usize {
+    const PIECE: usize = 4096;
+    let zeros = bytes.rchunks(PIECE).take_while(|piece| piece.iter().fold(0, |all, b| all | b) == 0);
+    let rest = bytes.len().saturating_sub(zeros.count() * PIECE);
+    rest - bytes[..rest].iter().rev().take_while(|&&b| b == 0).count()
 }
 
 impl Scan {

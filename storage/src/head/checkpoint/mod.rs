@@ -6,7 +6,7 @@ mod write;
 
 #[cfg(feature = "fuzz")]
 pub(crate) use layout::fuzz;
-pub(crate) use read::{Loaded, Named, count, load, origin};
+pub(crate) use read::{Loaded, Named, SliceLsns, count, load, origin};
 pub(crate) use write::{Written, write};
 
 use std::io;

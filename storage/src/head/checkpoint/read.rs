@@ -40,6 +40,11 @@ pub(crate) struct SliceLsns {
 }
 
 impl SliceLsns {
+    #[cfg(test)]
+    pub(crate) fn new(lsns: Vec<Lsn>, slots: u32) -> Self {
+        Self { lsns, slots }
+    }
+
     /// Whether a log record of this slot is newer than what the checkpoint has of it.
     pub(crate) fn is_newer(&self, slot: SeriesSlot, lsn: Lsn) -> bool {
         self.lsns.get((slot.0 / SLICE) as usize).is_none_or(|slice| lsn > *slice)
