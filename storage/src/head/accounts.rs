@@ -51,8 +51,12 @@ impl Accounts {
     }
 
     pub(super) fn came(&mut self, account: Option<ValueId>) {
-        self.active += 1;
-        self.of_mut(account).active += 1;
+        self.many_came(account, 1);
+    }
+
+    pub(super) fn many_came(&mut self, account: Option<ValueId>, n: u64) {
+        self.active += n;
+        self.of_mut(account).active += n;
     }
 
     pub(super) fn left(&mut self, account: Option<ValueId>) {

@@ -66,6 +66,15 @@ impl FingerprintTable {
         }
     }
 
+    /// Makes room for so many slots more, so that adding them moves nothing.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let places = ((self.len + more) * 4).div_ceil(3).next_power_of_two();
+        assert!(places <= 1 << 31, "a tag has 32 bits");
+        if places > self.places.len() {
+            self.rebuild(places);
+        }
+    }
+
     /// Adds a slot that is not in the table.
     pub(crate) fn insert(&mut self, fingerprint: Fingerprint, slot: SeriesSlot) {
         assert!(slot.0 < u32::MAX, "a shard holds fewer than 2^32 - 1 series");

@@ -18,6 +18,7 @@ use super::records::Records;
 use super::slab::{Slab, SlabRef};
 use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
 use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale};
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
@@ -117,7 +118,7 @@ pub(crate) struct SeriesTable {
 
 /// A series' state as a checkpoint holds it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SeriesState {
+pub(crate) struct SeriesState<'a> {
     pub(crate) slot: u32,
     pub(crate) generation: u8,
     pub(crate) fingerprint: u128,
@@ -127,7 +128,7 @@ pub(crate) struct SeriesState {
     pub(crate) last_in_doubt: bool,
     pub(crate) tail: u64,
     /// The open chunk, as a chunk; empty without one.
-    pub(crate) open: Vec<u8>,
+    pub(crate) open: Cow<'a, [u8]>,
     pub(crate) late: Vec<(TimestampMs, f64)>,
 }
 
@@ -247,12 +248,16 @@ impl SeriesTable {
 
     /// Puts a series at the slot that the log gave it, whatever is there now must have been removed.
     pub(crate) fn place(&mut self, slot: SeriesSlot, generation: u8, fingerprint: Fingerprint, family: u64) {
+        self.put(slot, generation, fingerprint, family);
+        self.by_fingerprint.insert(fingerprint, slot);
+    }
+
+    fn put(&mut self, slot: SeriesSlot, generation: u8, fingerprint: Fingerprint, family: u64) {
         while self.records.len() <= slot.0 as usize {
             self.records.push();
         }
         let record = SeriesRecord { fingerprint, family, generation, live: true, touched: true, ..VACANT };
         self.records.put(slot.0 as usize, record);
-        self.by_fingerprint.insert(fingerprint, slot);
         self.live += 1;
     }
 
@@ -497,7 +502,7 @@ impl SeriesTable {
     }
 
     /// Copies a slice for a checkpoint. Series that get no sample from here on may leave once it is in force.
-    pub(crate) fn copy_states(&mut self, slots: Range<u32>, out: &mut Vec<SeriesState>) {
+    pub(crate) fn copy_states(&mut self, slots: Range<u32>, out: &mut Vec<SeriesState<'_>>) {
         for slot in slots {
             let Some(record) = self.records.get_mut(slot as usize).filter(|r| r.live) else { continue };
             record.touched = false;
@@ -514,20 +519,29 @@ impl SeriesTable {
                 last_bits: record.last_bits,
                 last_in_doubt: record.last_in_doubt,
                 tail: record.tail.0,
-                open,
+                open: open.into(),
                 late: self.late.get(SeriesSlot(slot)).to_vec(),
             });
         }
     }
 
-    /// Restores a series from a checkpoint, at a slot that is free. An error names what cannot be; nothing is restored then.
-    pub(crate) fn restore(&mut self, state: &SeriesState) -> Result<(), codec::ChunkError> {
+    /// Lets these restored series be found. All at once: one by one their places would leave the cache in between.
+    pub(crate) fn find_restored(&mut self, slots: &[u32]) {
+        self.by_fingerprint.reserve(slots.len());
+        for slot in slots {
+            self.by_fingerprint.insert(self.records[*slot as usize].fingerprint, SeriesSlot(*slot));
+        }
+    }
+
+    /// Restores a series from a checkpoint, at a slot that is free; [`Self::find_restored`] follows. An error names what cannot be;
+    /// nothing is restored then.
+    pub(crate) fn restore(&mut self, state: &SeriesState<'_>) -> Result<(), codec::ChunkError> {
         let slot = SeriesSlot(state.slot);
         let chunk = open_chunk_of(state)?;
         if state.late.last().is_some_and(|(t, _)| t.0 > state.last_t) {
             return Err(codec::ChunkError::Malformed("late samples are newer than the newest"));
         }
-        self.place(slot, state.generation, Fingerprint(state.fingerprint), state.family);
+        self.put(slot, state.generation, Fingerprint(state.fingerprint), state.family);
         let mut open = None;
         if let Some((chunk, bytes)) = chunk {
             let at = self.slab.allocate(bytes.len().clamp(TOKEN_BYTES_MAX, Slab::LEN_MAX));
@@ -599,7 +613,7 @@ impl SeriesTable {
 }
 
 /// The open chunk of a state, checked against what else the state says.
-fn open_chunk_of(state: &SeriesState) -> Result<Option<(OpenChunk, &[u8])>, codec::ChunkError> {
+fn open_chunk_of<'a>(state: &'a SeriesState<'_>) -> Result<Option<(OpenChunk, &'a [u8])>, codec::ChunkError> {
     use codec::ChunkError::Malformed;
     if state.open.is_empty() {
         return Ok(None);

@@ -170,6 +170,12 @@ fn shrink_half_empty<T>(v: &mut Vec<T>) {
 }
 
 impl Name {
+    /// Whether the id stands for a value. Looks at the value only where some ids stand for nothing.
+    fn has(&self, id: ValueId) -> bool {
+        let at = id.0 as usize;
+        at < self.values.len() && (self.free.is_empty() || !self.values[at].text.is_empty())
+    }
+
     /// Gives memory back where more than half of the ids stand for nothing.
     fn shrink(&mut self, hash: impl Fn(&str) -> u64) {
         if self.free.len() * 2 <= self.values.len() {
@@ -303,8 +309,18 @@ impl HeadIndex {
 
     /// Puts a series with this row (of [`Self::row_of`], or of a checkpoint) at a slot that is free.
     pub(crate) fn insert(&mut self, slot: SeriesSlot, row: &[u8]) {
+        self.set_row(slot, row);
+        self.post(slot, row);
+    }
+
+    /// Puts a row at a slot that is free, without postings: [`Self::restore_postings`] or [`Self::post_rows`] must follow.
+    pub(crate) fn set_row(&mut self, slot: SeriesSlot, row: &[u8]) {
+        self.rows.set(slot.0, row);
+    }
+
+    fn post(&mut self, slot: SeriesSlot, row: &[u8]) {
         let (schema, values) = read_row(row);
-        let Self { names, schemas, rows, accounts, postings_bytes, .. } = self;
+        let Self { names, schemas, accounts, postings_bytes, .. } = self;
         let schema = &mut schemas[schema as usize];
         let mut account = None;
         for (at, (name, value)) in schema.names.iter().zip(values).enumerate() {
@@ -316,21 +332,79 @@ impl HeadIndex {
             postings.insert(slot.0);
         }
         schema.series.add(slot.0);
-        rows.set(slot.0, row);
         accounts.came(account);
+    }
+
+    /// Makes the postings of all rows anew.
+    pub(crate) fn post_rows(&mut self) {
+        self.names.iter_mut().flat_map(|n| &mut n.values).for_each(|v| v.postings = PostingsList::default());
+        self.schemas.iter_mut().for_each(|s| s.series = Bitmap::new());
+        self.accounts = Accounts::default();
+        let rows = std::mem::take(&mut self.rows);
+        for slot in 0..rows.starts.len() as u32 {
+            if let Some(row) = rows.get(slot) {
+                self.post(SeriesSlot(slot), row);
+            }
+        }
+        self.rows = rows;
+    }
+
+    /// Takes the postings of `series` rows from `next`, a list for each of [`Self::postings`] and then for each schema. `None`
+    /// where it has none, and where lists contradict each other: [`Self::post_rows`] must follow then.
+    pub(crate) fn restore_postings(
+        &mut self,
+        series: u64,
+        mut next: impl FnMut() -> Option<PostingsList>,
+    ) -> Option<()> {
+        let Self { names, schemas, accounts, account_name, .. } = self;
+        let mut having = Vec::with_capacity(names.len());
+        for (name, id) in names.iter_mut().zip(0..) {
+            let owner = *account_name == Some(NameId(id));
+            let mut in_all = 0;
+            for (value, id) in name.values.iter_mut().zip(0..) {
+                value.postings = next()?;
+                let n = value.postings.len();
+                if owner && n > 0 {
+                    accounts.many_came(Some(ValueId(id)), n);
+                }
+                if n > 0 && value.text.is_empty() {
+                    return None;
+                }
+                in_all += n;
+            }
+            having.push(in_all);
+        }
+        let mut in_all = 0;
+        for schema in schemas {
+            schema.series = next()?.into_bitmap();
+            let n = schema.series.cardinality();
+            in_all += n;
+            for name in &schema.names {
+                let left = &mut having[name.0 as usize];
+                *left = left.checked_sub(n)?;
+            }
+        }
+        let unowned = series.checked_sub(accounts.active())?;
+        accounts.many_came(None, unowned);
+        (in_all == series && having.iter().all(|left| *left == 0)).then_some(())
+    }
+
+    /// The postings of all values of all names, in order of their ids.
+    pub(crate) fn postings(&self) -> impl Iterator<Item = &PostingsList> {
+        self.names.iter().flat_map(|n| n.values.iter().map(|v| &v.postings))
+    }
+
+    /// The series of each schema, in order of their ids.
+    pub(crate) fn schema_series(&self) -> impl Iterator<Item = &Bitmap> {
+        self.schemas.iter().map(|s| &s.series)
     }
 
     /// Whether a row from outside names only what is there.
     pub(crate) fn is_valid_row(&self, row: &[u8]) -> bool {
-        let (schema, values) = read_row(row);
+        let (schema, mut values) = read_row(row);
         let Some(schema) = self.schemas.get(schema as usize) else { return false };
-        let values: Vec<ValueId> = values.collect();
-        let known = |(name, value): (&NameId, &ValueId)| {
-            self.names[name.0 as usize].values.get(value.0 as usize).is_some_and(|v| !v.text.is_empty())
-        };
-        row.len() <= Self::ROW_BYTES_MAX
-            && values.len() == schema.names.len()
-            && schema.names.iter().zip(&values).all(known)
+        let is_known = |name: &NameId| values.next().is_some_and(|v| self.names[name.0 as usize].has(v));
+        row.len() <= Self::ROW_BYTES_MAX && schema.names.iter().all(is_known) && values.next().is_none()
     }
 
     /// Counts a series at a slot as one that is new, within an interval.

@@ -14,7 +14,7 @@ pub use croaring::Bitmap;
 pub use label_index::{LabelIndex, NameId, SCAN_VALUES, ValueId, Values};
 pub use matcher::{MatchOp, Matcher, MatcherError, accepts};
 pub use pattern::{AUTOMATON_BYTES_MAX, PATTERN_BYTES_MAX};
-pub use postings::{INLINE_IDS, PostingsList};
+pub use postings::{INLINE_IDS, Ids, PostingsList};
 pub use select::select;
 
 #[cfg(test)]

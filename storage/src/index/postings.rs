@@ -29,7 +29,48 @@ impl Default for PostingsList {
     }
 }
 
+/// What a list holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Ids<'a> {
+    /// Few, ascending.
+    Few(&'a [u32]),
+    /// Any number.
+    Many(&'a Bitmap),
+}
+
 impl PostingsList {
+    /// The list of these.
+    pub fn from_bitmap(ids: Bitmap) -> Self {
+        match ids.cardinality() <= INLINE_IDS as u64 {
+            true => ids.iter().collect(),
+            false => Self(Repr::Bitmap(Box::new(ids))),
+        }
+    }
+
+    /// The list of up to [`INLINE_IDS`] ascending ids.
+    pub fn of_few(few: &[u32]) -> Self {
+        debug_assert!(few.len() <= INLINE_IDS && few.is_sorted_by(|a, b| a < b));
+        let mut ids = [0; INLINE_IDS];
+        ids[..few.len()].copy_from_slice(few);
+        Self(Repr::Inline { len: few.len() as u8, ids })
+    }
+
+    /// All ids as a bitmap.
+    pub fn into_bitmap(self) -> Bitmap {
+        match self.0 {
+            Repr::Inline { len, ids } => Bitmap::of(&ids[..usize::from(len)]),
+            Repr::Bitmap(b) => *b,
+        }
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> Ids<'_> {
+        match &self.0 {
+            Repr::Inline { len, ids } => Ids::Few(&ids[..usize::from(*len)]),
+            Repr::Bitmap(b) => Ids::Many(b),
+        }
+    }
+
     /// Adds `id`; false if it was there.
     pub fn insert(&mut self, id: u32) -> bool {
         match &mut self.0 {

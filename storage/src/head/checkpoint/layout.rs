@@ -6,6 +6,7 @@ use crate::head::series::SeriesState;
 use crate::head::symbols::HeadIndex;
 use crate::model::{MetricKind, MetricMetadata, TimestampMs, varint};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub(super) const MAGIC: &[u8; 8] = b"CRDLCKPT";
@@ -25,6 +26,7 @@ pub(super) enum FrameKind {
     Symbols = 3,
     Metadata = 4,
     End = 5,
+    Postings = 6,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +175,7 @@ impl Frames<'_> {
         let Some(header) = rest.first_chunk::<FRAME_HEADER_BYTES>() else { return Some(false) };
         let shard = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
         let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
-        let plausible = (1..=5).contains(&header[0])
+        let plausible = (1..=6).contains(&header[0])
             && header[1..4] == [0; 3]
             && shard < u32::from(self.shards)
             && length <= rest.len() - FRAME_HEADER_BYTES;
@@ -195,10 +197,10 @@ fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, Bad> {
     if found != u32_at(12) {
         return Err(bad(format!("checksum {:08x}", u32_at(12)), format!("{found:08x}")));
     }
-    use FrameKind::{End, Metadata, Preamble, Slice, Symbols};
-    let kinds = [Preamble, Slice, Symbols, Metadata, End];
+    use FrameKind::{End, Metadata, Postings, Preamble, Slice, Symbols};
+    let kinds = [Preamble, Slice, Symbols, Metadata, End, Postings];
     let kind = kinds.into_iter().find(|k| *k as u8 == header[0]);
-    let kind = kind.ok_or_else(|| bad("a frame of kind 1 to 5", format!("kind {}", header[0])))?;
+    let kind = kind.ok_or_else(|| bad("a frame of kind 1 to 6", format!("kind {}", header[0])))?;
     *bytes = &rest[payload.len()..];
     Ok(Frame { kind, shard: u32_at(4), payload })
 }
@@ -264,7 +266,7 @@ pub(super) fn put_slice_head(out: &mut Vec<u8>, lsn: u64, slots: &Range<u32>, se
 }
 
 /// Appends a series of a slice.
-pub(super) fn put_series(out: &mut Vec<u8>, state: &SeriesState, row: &[u8]) {
+pub(super) fn put_series(out: &mut Vec<u8>, state: &SeriesState<'_>, row: &[u8]) {
     out.extend_from_slice(&state.slot.to_le_bytes());
     out.extend_from_slice(&[state.generation, u8::from(state.last_in_doubt) * LAST_IN_DOUBT]);
     out.extend_from_slice(&state.fingerprint.to_le_bytes());
@@ -313,7 +315,7 @@ impl<'a> SliceReader<'a> {
     }
 
     /// The next series with its row; `Ok(None)` at the end, `Err` where bytes are missing or left over.
-    pub(super) fn next(&mut self) -> Result<Option<(SeriesState, &'a [u8])>, ()> {
+    pub(super) fn next(&mut self) -> Result<Option<(SeriesState<'a>, &'a [u8])>, ()> {
         if self.left == 0 {
             return if self.bytes.is_empty() { Ok(None) } else { Err(()) };
         }
@@ -325,7 +327,7 @@ impl<'a> SliceReader<'a> {
         Ok(Some(series))
     }
 
-    fn read(&mut self) -> Option<(SeriesState, &'a [u8])> {
+    fn read(&mut self) -> Option<(SeriesState<'a>, &'a [u8])> {
         let b = &mut self.bytes;
         let slot = u32::from_le_bytes(take(b)?);
         let [generation, flags] = take(b)?;
@@ -341,7 +343,7 @@ impl<'a> SliceReader<'a> {
             ..SeriesState::default()
         };
         let row = varint::take_bytes(b)?;
-        state.open = varint::take_bytes(b)?.to_vec();
+        state.open = Cow::Borrowed(varint::take_bytes(b)?);
         let n = take_count(b, 9).filter(|n| *n <= LATE_MAX)?;
         for _ in 0..n {
             let t = state.last_t.wrapping_sub(varint::unzigzag(varint::take(b)?));
@@ -401,7 +403,7 @@ mod tests {
         index
     }
 
-    fn state() -> SeriesState {
+    fn state() -> SeriesState<'static> {
         SeriesState {
             slot: 1,
             generation: 2,
@@ -411,7 +413,7 @@ mod tests {
             last_bits: 6,
             last_in_doubt: true,
             tail: 7,
-            open: b"open".to_vec(),
+            open: b"open"[..].into(),
             late: vec![(TimestampMs(2), 1.0), (TimestampMs(4), -1.0)],
         }
     }
@@ -451,7 +453,7 @@ mod tests {
         let (found, row) = slice.next().unwrap().unwrap();
         assert_eq!(
             (found.slot, found.last_in_doubt, found.open, found.late, row),
-            (1, true, b"open".to_vec(), state().late, &b"row"[..])
+            (1, true, state().open, state().late, &b"row"[..])
         );
         assert!(slice.next().unwrap().is_none());
     }

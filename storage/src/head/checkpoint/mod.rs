@@ -1,6 +1,7 @@
 //! Checkpoints: the head as of one LSN per slice of 1024 series, written while ingest goes on.
 
 mod layout;
+mod postings;
 mod read;
 mod write;
 

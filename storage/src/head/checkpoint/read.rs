@@ -1,11 +1,14 @@
 //! Reading a checkpoint into a head, shard by shard in parallel.
 
 use super::layout::{self, Bad, End, Frame, FrameKind, Preamble, SliceReader, bad};
+use super::postings::read_postings;
 use super::{CheckpointError, path_of};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadLogError, HeadPos};
 use crate::head::shard::{SLICE, Shard};
+use crate::head::symbols::HeadIndex;
 use crate::head::{Head, HeadOptions};
+use crate::index::Bitmap;
 use crate::io::{Fs, Region};
 use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount};
 use std::path::Path;
@@ -63,6 +66,7 @@ impl SliceLsns {
 #[derive(Default)]
 struct ShardFrames<'a> {
     symbols: Option<(u64, &'a [u8])>,
+    postings: Option<(u64, &'a [u8])>,
     slices: Vec<(u64, &'a [u8])>,
 }
 
@@ -93,6 +97,7 @@ impl<'a> Parts<'a> {
             }
             FrameKind::Slice => of_shard?.slices.push((offset, payload)),
             FrameKind::Symbols => of_shard?.symbols = Some((offset, payload)),
+            FrameKind::Postings => of_shard?.postings = Some((offset, payload)),
             FrameKind::Metadata => {
                 let statements = layout::read_metadata(payload);
                 self.metadata.extend(statements.ok_or_else(|| fail("metadata statements"))?);
@@ -116,8 +121,8 @@ pub(crate) struct Named<'a> {
 }
 
 /// Loads a checkpoint; the head-chunk log is opened as it says. What is damaged is left out and told in the result: a slice
-/// costs its series, a shard's symbols all series of the shard, the end costs nothing, since what it says can be found
-/// again. Only the disk and another version are errors.
+/// costs its series, a shard's symbols all series of the shard, postings and the end cost nothing, since what they say can be
+/// found again. Only the disk and another version are errors.
 pub(crate) fn load(
     fs: Arc<dyn Fs>,
     named: Named<'_>,
@@ -256,6 +261,7 @@ fn load_shard(shard: &Shard, frames: &ShardFrames<'_>, mut gaps: u32) -> LoadedS
     };
     index.own_by(shard.index.read().account_label());
     let mut series = shard.series.lock();
+    let mut live = Vec::new();
     let mut expected = 0;
     for (offset, payload) in &frames.slices {
         let mut fail = |found: &str| damage.push((*offset, bad("a slice of series", found)));
@@ -287,12 +293,29 @@ fn load_shard(shard: &Shard, frames: &ShardFrames<'_>, mut gaps: u32) -> LoadedS
             } else if let Err(error) = series.restore(&state) {
                 fail(&error.to_string());
             } else {
-                index.insert(slot, row);
+                index.set_row(slot, row);
+                live.push(slot.0);
             }
         }
     }
+    series.find_restored(&live);
+    damage.extend(restore_postings(&mut index, frames, &Bitmap::of(&live)));
     *shard.index.write() = index;
     (lsns, damage)
+}
+
+/// Restores the postings of `live` from their image, or makes them from the rows. What is wrong with the image costs nothing but
+/// time.
+fn restore_postings(index: &mut HeadIndex, frames: &ShardFrames<'_>, live: &Bitmap) -> Option<(u64, Bad)> {
+    let image = frames.postings.map(|(at, image)| (at, read_postings(image, index, live)));
+    let Some((offset, None)) = image else {
+        if image.is_none() {
+            index.post_rows();
+        }
+        return None;
+    };
+    index.post_rows();
+    Some((offset, bad("the postings of the shard's rows", "others")))
 }
 
 /// How the directory of a checkpoint was made, and the end of its head-chunk log: for a directory whose manifest is lost.

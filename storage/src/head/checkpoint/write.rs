@@ -1,12 +1,13 @@
 //! Writing a checkpoint.
 
 use super::layout::{self, End, FrameKind, Preamble};
-use super::{CheckpointError, path_of};
+use super::{CheckpointError, path_of, postings};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadPos, SegmentWindows};
 use crate::head::series::SeriesState;
 use crate::head::shard::{SLICE, Shard};
+use crate::index::Bitmap;
 use crate::io::{Fs, Pace, PacedWriter};
 use crate::model::{Lsn, SeriesSlot, TimestampMs};
 use std::io;
@@ -100,8 +101,9 @@ struct ShardWritten {
 fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io::Result<ShardWritten> {
     let id = u32::from(shard.id.0);
     let mut written = ShardWritten { oldest: Lsn(u64::MAX), newest: Lsn(0), series: 0 };
-    let mut states: Vec<SeriesState> = Vec::new();
+    let mut states: Vec<SeriesState<'_>> = Vec::new();
     let mut payload = Vec::new();
+    let mut slots_written = Bitmap::new();
     let mut first = 0;
     loop {
         states.clear();
@@ -127,6 +129,7 @@ fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io
         written.oldest = written.oldest.min(lsn);
         written.newest = written.newest.max(lsn);
         written.series += states.len() as u64;
+        slots_written.extend(states.iter().map(|s| s.slot));
         out.frame(FrameKind::Slice, id, &payload)?;
         first = slots.end;
         // What was registered since a slice that is not full has slots of that slice, and is newer: it is replayed.
@@ -135,8 +138,15 @@ fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io
         }
     }
     payload.clear();
-    layout::put_symbols(&mut payload, &shard.index.read());
+    let mut image = Vec::new();
+    {
+        // Of one moment, so that each value has its list.
+        let index = shard.index.read();
+        layout::put_symbols(&mut payload, &index);
+        postings::put_postings(&mut image, &index, &slots_written);
+    }
     out.frame(FrameKind::Symbols, id, &payload)?;
+    out.frame(FrameKind::Postings, id, &image)?;
     Ok(written)
 }
 

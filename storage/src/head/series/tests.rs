@@ -157,6 +157,7 @@ proptest! {
             table.copy_states(0..1, &mut states);
             table = SeriesTable::new(ShardId(3), WINDOW);
             table.restore(&states[0]).unwrap();
+            table.find_restored(&[states[0].slot]);
             prop_assert_eq!(table.find(Fingerprint(0xabcd)), Some(slot));
         }
         let want: Vec<(i64, u64)> = model.iter().map(|(t, v)| (*t, v.to_bits())).collect();
