@@ -246,7 +246,7 @@ mod tests {
     use crate::block::{Block, BlockSpec, Tier};
     use crate::codec::Encoding;
     use crate::io::{Fs, SimFs};
-    use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, Window, stale_nan};
+    use crate::model::{BlockId, DurationMs, HashSeed, ShardCount, TimeRange, Window, stale_nan};
     use std::path::Path;
     use std::sync::Arc;
 
@@ -341,6 +341,24 @@ mod tests {
         high.1.t.iter_mut().for_each(|t| *t += 1);
         let encodings = check(vec![low, high]);
         assert!(encodings.iter().all(|(_, e)| *e == [Encoding::Decimal]), "{encodings:?}");
+    }
+
+    #[test]
+    fn five_minutes_of_a_day_take_one_chunk_or_two() {
+        let day = samples((0..5760).map(|i| f64::from(i * i % 1000)));
+        let block = block_of(vec![(labels(&[("__name__", "x")]), day)]);
+        let shard = block.shard(SHARD).unwrap();
+        let chunks: Vec<_> = shard.reader().chunk_refs(0).unwrap().map(|c| c.unwrap()).collect();
+        assert_eq!(chunks.len(), 6);
+        let mut alone = 0;
+        for minute in 5..1440 {
+            let until = TimestampMs(minute * 60_000);
+            let range = TimeRange { after: until - DurationMs::mins(5), until };
+            let touched = chunks.iter().filter(|c| c.range.overlaps(range)).count();
+            assert!((1..=2).contains(&touched), "{touched} at minute {minute}");
+            alone += usize::from(touched == 1);
+        }
+        assert!(alone > 1300, "one chunk was enough for {alone} only");
     }
 
     #[test]

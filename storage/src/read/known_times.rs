@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 /// So many columns are remembered, each in the place that its number has: the scrapes of some targets in some blocks.
 const PLACES: usize = 64;
-/// Longer ones are not; those that compaction writes have at most so many times. This and [`PLACES`] make 2 MiB.
+/// Longer ones are not; blocks have shorter ones. This and [`PLACES`] make 2 MiB.
 const TIMES_MAX: usize = 4096;
 
 /// Columns by place.
