@@ -4,15 +4,16 @@
 //! Input: for each shape of the telecom generator 200 series of 480 samples (two hours at 15 s, exactly on the grid). A time
 //! is for all of a shape's samples, the throughput in samples. The table printed first gives the bytes per sample that
 //! each shape takes, open and sealed, with the times in the chunk. The mix: 200 series, as many of each kind as its share
-//! says, in chunks of 120, 480 and 5760 samples in the form of blocks, whose one time column is not counted; buckets stand
+//! says, in chunks of 120, 480 and 5760 samples in the form of blocks, whose one time column is not counted, and decoded with
+//! each chunk unless it says "known"; buckets stand
 //! by themselves, so differences and equal columns have no part in it. Every chunk is compared to the bit with what it was
 //! made from. Not measured: files, checksums of pages.
 
-use cardinal_benches::kinds::{self, Kind, MIX};
+use cardinal_benches::kinds::{Kind, MIX};
+use cardinal_benches::mix::{of_kind, seal_mix};
 use cardinal_benches::{size, telecom};
 use cardinal_storage::codec::{
-    Append, ChunkError, ChunkPlace, EncoderHint, NothingShared, OpenChunk, Packing, Samples, Shared,
-    TOKEN_BYTES_MAX, TimeColumnId, Times, decode, encode_column, seal, seal_short,
+    Append, EncoderHint, NothingShared, OpenChunk, Packing, Samples, TOKEN_BYTES_MAX, Times, decode, seal,
 };
 use cardinal_storage::model::TimestampMs;
 use criterion::measurement::WallTime;
@@ -91,66 +92,6 @@ fn bench_shape(group: &mut BenchmarkGroup<'_, WallTime>, shape: Shape) {
     });
 }
 
-/// The one time column of all series.
-struct Column(Vec<u8>);
-
-impl Shared for Column {
-    fn column(&self, _: TimeColumnId) -> Result<&[u8], ChunkError> {
-        Ok(&self.0)
-    }
-
-    fn base(&self, place: ChunkPlace) -> Result<&[u8], ChunkError> {
-        Err(ChunkError::NoBase(place.offset))
-    }
-}
-
-/// Chunks of one length and packing.
-struct Sealed {
-    column: Column,
-    bytes: Vec<u8>,
-    /// Where each ends.
-    ends: Vec<usize>,
-}
-
-/// Seals every series in chunks of `len` samples.
-fn seal_mix(series: &[Vec<f64>], len: usize, packing: Packing) -> Sealed {
-    let t: Vec<i64> = (0..len as u32).map(|tick| telecom::time(tick).0).collect();
-    let mut sealed = Sealed { column: Column(vec![]), bytes: vec![], ends: vec![] };
-    encode_column(&t, &mut sealed.column.0);
-    for v in series {
-        let mut hint = EncoderHint::default();
-        for v in v.chunks_exact(len) {
-            let times = Times::Column(TimeColumnId(0));
-            seal_short((&t, v), times, packing, &mut hint, &mut sealed.bytes);
-            sealed.ends.push(sealed.bytes.len());
-        }
-    }
-    sealed
-}
-
-impl Sealed {
-    /// Decodes all chunks, one after another into the same memory.
-    fn decode(&self, samples: &mut Samples, mut each: impl FnMut(&Samples)) {
-        let mut from = 0;
-        for &end in &self.ends {
-            samples.clear();
-            decode(black_box(&self.bytes[from..end]), &self.column, samples).expect("sealed above");
-            each(samples);
-            from = end;
-        }
-    }
-
-    fn check(&self, series: &[Vec<f64>], len: usize) {
-        let mut wanted = series.iter().flat_map(|v| v.chunks_exact(len));
-        let same = |a: &[f64], b: &[f64]| a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits()));
-        self.decode(&mut Samples::new(), |s| assert!(wanted.next().is_some_and(|v| same(v, &s.v))));
-    }
-}
-
-fn of_kind(kind: Kind, share: usize, samples: usize) -> Vec<Vec<f64>> {
-    (0..share as u64).map(|n| kinds::values(kind, samples, n * 16 + kind as u64)).collect()
-}
-
 /// Prints bytes per sample by kind, packing and length.
 fn print_table(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 3]) {
     println!("bytes per sample, quick / dense, in chunks of {lengths:?}");
@@ -177,7 +118,7 @@ fn print_table(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 3]) {
 
 /// Prints the fastest of some passes over each kind, added up: on a machine with neighbours an average says more about
 /// them, and a pass over a kind is short enough to be left alone now and then.
-fn print_fastest(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 3]) {
+fn print_fastest(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 4]) {
     let fastest = |passes: usize, pass: &mut dyn FnMut()| {
         let time = |_| {
             let start = Instant::now();
@@ -188,15 +129,17 @@ fn print_fastest(mix: &[(Kind, Vec<Vec<f64>>)], lengths: [usize; 3]) {
     };
     let count: usize = mix.iter().flat_map(|(_, series)| series).map(Vec::len).sum();
     for (packing, len) in lengths.into_iter().flat_map(|len| [(Packing::Quick, len), (Packing::Dense, len)]) {
-        let (mut seal, mut decode) = (0.0, 0.0);
+        let (mut seal, mut decode, mut known) = (0.0, 0.0, 0.0);
         for (_, series) in mix {
             seal += fastest(size(5, 1), &mut || drop(black_box(seal_mix(series, len, packing))));
-            let (sealed, mut samples) = (seal_mix(series, len, packing), Samples::new());
+            let (mut sealed, mut samples) = (seal_mix(series, len, packing), Samples::new());
             decode += fastest(size(200, 1), &mut || sealed.decode(&mut samples, |_| {}));
+            sealed.column.known = Some(samples.t.clone());
+            known += fastest(size(200, 1), &mut || sealed.decode(&mut samples, |_| {}));
         }
-        let (seal, decode) = (seal / count as f64, decode / count as f64);
+        let [seal, decode, known] = [seal, decode, known].map(|ns| ns / count as f64);
         println!(
-            "mix, {packing:?}, {len:4}: fastest passes {seal:5.1} ns/sample to seal, {decode:5.2} to decode"
+            "mix, {packing:?}, {len:4}: fastest passes {seal:5.1} ns/sample to seal, {decode:5.2} to decode, {known:5.2} of known times"
         );
     }
 }
@@ -205,7 +148,7 @@ fn bench_mix(c: &mut Criterion) {
     let day = size(5760, 960);
     let mix: Vec<_> = MIX.map(|(kind, share)| (kind, of_kind(kind, share, day))).into();
     print_table(&mix, [120, 480, day]);
-    print_fastest(&mix, [120, 480, day]);
+    print_fastest(&mix, [120, 480, day / 4, day]);
     let series: Vec<Vec<f64>> = mix.into_iter().flat_map(|(_, series)| series).collect();
     let mut group = c.benchmark_group("mix");
     group.throughput(Throughput::Elements((series.len() * day) as u64));

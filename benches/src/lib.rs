@@ -6,6 +6,7 @@
 
 pub mod bed;
 pub mod kinds;
+pub mod mix;
 pub mod telecom;
 
 /// The size of an input: `full`, or `tiny` where `CARDINAL_BENCH_TINY` is set to anything but nothing and 0.
