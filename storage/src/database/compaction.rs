@@ -228,7 +228,7 @@ impl Database {
         BlockFacts {
             id,
             covered_as: entry.covered_as(),
-            tier: entry.tier(),
+            tier: entry.tier,
             window: entry.window(),
             bytes: entry.index_bytes.saturating_add(entry.chunks_bytes),
             series: entry.series,
@@ -261,7 +261,7 @@ impl Database {
             }
         }
         if block.is_none() || damaged.contains(&BlockId(entry.id)) {
-            let others = retention.of(entry.tier());
+            let others = retention.of(entry.tier);
             let longest = retention.accounts.values().copied().fold(others, DurationMs::max);
             return vec![(longest, entry.series)];
         }
@@ -419,7 +419,7 @@ fn merged_entry(look: &Look, merge: &Merge, id: BlockId, meta: &BlockMeta) -> Bl
     let sources = || merge.sources.iter().filter_map(|id| look.entries.get(id));
     BlockEntry {
         id: id.0,
-        tier: merge.tier.to_string(),
+        tier: merge.tier,
         level: merge.level,
         window_start: merge.window.start.0,
         window_ms: merge.window.len.0,

@@ -122,7 +122,7 @@ pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<DirectoryReport, InspectError>
     let wal = wal.map_err(|e| e.to_string());
     let blocks = state.blocks.values().map(|entry| BlockReport {
         id: BlockId(entry.id),
-        tier: entry.tier.clone(),
+        tier: entry.tier.to_string(),
         level: entry.level,
         window: entry.window(),
         series: entry.series,

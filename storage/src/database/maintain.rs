@@ -566,7 +566,7 @@ impl Database {
 fn entry(w: &Written, arrived: TimestampMs) -> BlockEntry {
     BlockEntry {
         id: w.id.0,
-        tier: w.meta.tier.to_string(),
+        tier: w.meta.tier,
         level: w.meta.level,
         window_start: w.window.start.0,
         window_ms: w.window.len.0,

@@ -58,7 +58,8 @@ pub(crate) struct Init {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BlockEntry {
     pub(crate) id: u64,
-    pub(crate) tier: String,
+    /// The resolution of its samples. An edit with one that is not known is refused: another version wrote it.
+    pub(crate) tier: Tier,
     pub(crate) level: u8,
     pub(crate) window_start: i64,
     pub(crate) window_ms: i64,
@@ -222,11 +223,6 @@ impl BlockEntry {
     /// The id by which deletions judge it.
     pub(crate) fn covered_as(&self) -> BlockId {
         BlockId(self.covered_as.unwrap_or(self.id))
-    }
-
-    /// The resolution of its samples; of one that this version does not know, the coarsest, which is kept longest.
-    pub(crate) fn tier(&self) -> Tier {
-        Tier::ALL.into_iter().find(|t| t.to_string() == self.tier).unwrap_or(Tier::Day)
     }
 
     pub(crate) fn arrived(&self) -> Option<TimestampMs> {

@@ -25,7 +25,7 @@ impl Database {
 
     /// What retention and grace count back from.
     pub(super) fn reference(&self, state: &State) -> TimestampMs {
-        let raw = state.blocks.values().filter(|b| b.tier() == Tier::Raw).map(BlockEntry::window);
+        let raw = state.blocks.values().filter(|b| b.tier == Tier::Raw).map(BlockEntry::window);
         reference(self.clock.now(), self.newest_claimed(state), raw)
     }
 

@@ -235,8 +235,8 @@ fn check_block(
     };
     let counts = block.check(&mut |damage| found.add(part, damage));
     let spec = block.spec();
-    let named = (entry.id, &*entry.tier, entry.level, entry.window(), entry.series, entry.samples);
-    let is = (spec.id.0, &*spec.tier.to_string(), spec.level, spec.window, counts.series, counts.samples);
+    let named = (entry.id, entry.tier, entry.level, entry.window(), entry.series, entry.samples);
+    let is = (spec.id.0, spec.tier, spec.level, spec.window, counts.series, counts.samples);
     if named != is {
         found.add(
             part,

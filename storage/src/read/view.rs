@@ -5,7 +5,7 @@ use super::head_rows::HeadRows;
 use super::hidden::{Tombstones, is_name_gone, values_gone};
 use super::missing::{BlockAside, Missing};
 use super::{ReadError, block_rows::BlockRows};
-use crate::block::{Block, BlockShard};
+use crate::block::{Block, BlockShard, Tier};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::shard::{Shard, ShardLabels};
@@ -101,8 +101,11 @@ impl View {
         self.head.shards.iter().filter(move |s| one.is_none_or(|id| s.id == id))
     }
 
+    /// Those that have samples; what others have in their chunks are aggregates.
     pub(super) fn blocks_in(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Block>> {
-        self.state.blocks.values().filter(move |b| b.spec().window.range().overlaps(range))
+        let has_some =
+            move |b: &&Arc<Block>| b.spec().tier == Tier::Raw && b.spec().window.range().overlaps(range);
+        self.state.blocks.values().filter(has_some)
     }
 
     /// The label names of the series that any of `selectors` accepts (of all series if there is none), sorted. Time is

@@ -8,7 +8,7 @@ fn init() -> Init {
 }
 
 fn block(id: u64) -> BlockEntry {
-    let (tier, window_ms) = ("raw".to_string(), 7_200_000);
+    let (tier, window_ms) = (Tier::Raw, 7_200_000);
     BlockEntry {
         id,
         tier,
@@ -260,6 +260,36 @@ fn any_bytes_are_read_without_panic() {
         damaged[byte] ^= 0x55;
         assert!(decode(&damaged).is_err(), "byte {byte}");
     }
+}
+
+#[test]
+fn a_block_of_a_tier_that_is_not_known_is_refused() {
+    let fs = disk(1);
+    add(&mut open(&fs).unwrap()).unwrap();
+    let path = Path::new(DIR).join(NAME);
+    let bytes = fs.open(&path, OpenMode::Read).unwrap().read_all().unwrap();
+    let mut at = HEADER_BYTES;
+    while let Ok((Ok(edit), sequence, len)) = decode(&bytes[at..]) {
+        if edit.add_blocks.is_empty() {
+            at += len;
+            continue;
+        }
+        let newer = String::from_utf8(bytes[at + EDIT_HEADER_BYTES..at + len].to_vec()).unwrap();
+        let newer = newer.replace(r#""tier":"raw""#, r#""tier":"15s""#);
+        let mut edit = encode(&edit, sequence);
+        edit.splice(EDIT_HEADER_BYTES.., newer.into_bytes());
+        let crc = crc32c::crc32c(&edit[8..]);
+        edit[4..8].copy_from_slice(&crc.to_le_bytes());
+        fs.open(&path, OpenMode::ReadWrite).unwrap().write_all_at(&edit, at as u64).unwrap();
+        break;
+    }
+    let error = open(&fs).unwrap_err();
+    assert!(matches!(error, ManifestError::UnknownEdit { .. }), "{error}");
+    let error = error.to_string();
+    assert!(
+        error.contains("unknown variant `15s`") && error.ends_with("use the version that wrote it"),
+        "{error}"
+    );
 }
 
 #[test]

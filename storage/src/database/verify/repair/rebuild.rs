@@ -125,7 +125,7 @@ fn entry(id: u64, meta: &BlockMeta, salvaged: Option<&State>) -> BlockEntry {
     let known = salvaged.and_then(|s| s.blocks.get(&BlockId(id)));
     BlockEntry {
         id,
-        tier: meta.tier.to_string(),
+        tier: meta.tier,
         level: meta.level,
         window_start: meta.window_start,
         window_ms: meta.window_ms,
