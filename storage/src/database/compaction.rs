@@ -78,7 +78,7 @@ impl Database {
         // A thread of its own, since one that has stepped back never steps forward again.
         let run = || {
             step_back();
-            self.compact_all()
+            self.compact_while(true, || true)
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("compact".into()).spawn_scoped(scope, run);
@@ -87,36 +87,22 @@ impl Database {
         })
     }
 
-    fn compact_all(&self) -> Result<(), CompactError> {
-        let mut c = self.compaction.lock();
-        c.damaged.clear();
-        let mut damage = None;
-        loop {
-            match self.compact_step(&mut c, true) {
-                Ok(true) => {}
-                Ok(false) => return damage.map_or(Ok(()), Err),
-                Err(error) => match self.failed(&mut c, error) {
-                    // The block is set aside: the next choice is another.
-                    error @ (CompactError::Damaged { .. } | CompactError::Chunk { .. }) => {
-                        damage.get_or_insert(error);
-                    }
-                    error => return Err(error),
-                },
-            }
-        }
-    }
-
-    /// Carries out what is due, as long as `wanted` says that it is waited for. A damaged block is left as it is, and the error says
-    /// so once the rest is done.
-    pub(super) fn compact_while(&self, wanted: impl Fn() -> bool) -> Result<(), CompactError> {
+    /// Carries out what is due, or with `fold_all` all there is, as long as `wanted` says that it is waited for. A damaged block is
+    /// left as it is, and the error says so once the rest is done.
+    pub(super) fn compact_while(
+        &self,
+        fold_all: bool,
+        wanted: impl Fn() -> bool,
+    ) -> Result<(), CompactError> {
         let mut c = self.compaction.lock();
         c.damaged.clear();
         let mut damage = None;
         while wanted() {
-            match self.compact_step(&mut c, false) {
+            match self.compact_step(&mut c, fold_all) {
                 Ok(true) => {}
                 Ok(false) => return damage.map_or(Ok(()), Err),
                 Err(error) => match self.failed(&mut c, error) {
+                    // The block is set aside: the next choice is another.
                     error @ (CompactError::Damaged { .. } | CompactError::Chunk { .. }) => {
                         damage.get_or_insert(error);
                     }

@@ -190,7 +190,7 @@ impl Database {
             ids
         };
         let is_held = || ids.iter().any(|id| self.view.load().tombstones.by_id.contains_key(id));
-        self.compact_while(is_held)
+        self.compact_while(false, is_held)
     }
 
     /// Looks for what selectors find, without any lock: that may take long where they find much. The head comes first, since data go from
