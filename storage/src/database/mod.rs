@@ -27,6 +27,7 @@ mod retire;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod times;
 mod verify;
 mod write_out;

@@ -4,12 +4,16 @@
 //! dropped: then series leave, and blocks and segments are deleted, and what that leaves behind (slots, value ids) waits for the
 //! queries that ran meanwhile, before it is given again.
 
+use super::Database;
+use super::maintain::Maintenance;
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
+use crate::head::series::SeriesTable;
 use crate::head::symbols::Released;
 use crate::model::{BlockId, DurationMs, ShardId, TimestampMs};
 use crate::read::ViewState;
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 /// What to do.
@@ -43,5 +47,56 @@ impl RetireQueue {
             return None;
         }
         self.entries.pop_front().map(|e| e.1)
+    }
+}
+
+impl Database {
+    /// Lets go of what no query can want any more.
+    pub(super) fn retire(&self, m: &mut Maintenance) {
+        while let Some(retired) = m.retired.pop() {
+            match retired {
+                Retired::Series { until, positions, cuts, idle } => {
+                    self.retire_series(m, until, &positions, &cuts, idle)
+                }
+                Retired::Blocks(blocks) => blocks.iter().for_each(|id| self.discard_block(*id)),
+                Retired::Ids(released) => {
+                    released.iter().for_each(|(shard, released)| self.head.shard(*shard).release(released));
+                }
+            }
+        }
+    }
+
+    fn retire_series(
+        &self,
+        m: &mut Maintenance,
+        until: TimestampMs,
+        positions: &[HeadPos],
+        cuts: &CutPositions,
+        idle: DurationMs,
+    ) {
+        let latest = self.latest();
+        let mut left = Vec::new();
+        for shard in &self.head.shards {
+            let position = positions[shard.id.index()];
+            let may_leave =
+                |series: &SeriesTable, slot| series.may_leave(slot, until, latest, position, idle);
+            let released = shard.remove_series(may_leave);
+            if !released.is_empty() {
+                left.push((shard.id, released));
+            }
+        }
+        let series: usize = left.iter().map(|(_, r)| r.slots().len()).sum();
+        self.counters.series_left.fetch_add(series as u64, Ordering::Relaxed);
+        let old = self.view.load_full();
+        let segments = self.head.log.forget(|window, end| cuts.covers(window, end));
+        if let Err(error) = self.head.log.remove(&segments) {
+            tracing::warn!(%error, "a segment of the head-chunk log could not be removed");
+        }
+        let cuts = match self.head.log.first_segment() {
+            Some(first) => old.cuts.without_below(first),
+            None => old.cuts.clone(),
+        };
+        self.view.store(Arc::new(ViewState { cuts, ..(*old).clone() }));
+        m.retired.push(&old, Retired::Ids(left));
     }
 }
