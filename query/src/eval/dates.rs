@@ -23,11 +23,18 @@ pub(crate) enum DatePart {
 
 const DAY: i64 = 86_400;
 
+/// 2^63: no count of seconds reaches it.
+const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+
 impl DatePart {
     /// The part of the date that lies `seconds` after the epoch, cut to whole seconds.
     pub(crate) fn of(self, seconds: f64) -> f64 {
-        let seconds = seconds as i64;
-        let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+        let whole = if seconds.abs() < BEYOND { seconds as i64 } else { i64::MIN };
+        let (mut days, mut second) = (whole.div_euclid(DAY), whole.rem_euclid(DAY));
+        // NaN, infinities and what is no time are 2^63 seconds after the epoch to the reference.
+        if whole == i64::MIN {
+            (days, second) = (i64::MAX / DAY, i64::MAX % DAY + 1);
+        }
         let date = Date::of(days);
         let part = match self {
             Self::Minute => second / 60 % 60,
@@ -101,6 +108,11 @@ mod tests {
     fn no_number_panics() {
         for v in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e18] {
             assert!(DatePart::Year.of(v).is_finite() && DatePart::DaysInMonth.of(v) >= 28.0);
+        }
+        for v in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e19] {
+            let parts =
+                [DatePart::Year, DatePart::Month, DatePart::DayOfMonth, DatePart::Hour, DatePart::Minute];
+            assert_eq!(parts.map(|p| p.of(v)), [292_277_026_596.0, 12.0, 4.0, 15.0, 30.0], "{v}");
         }
     }
 }

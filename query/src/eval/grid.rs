@@ -12,12 +12,14 @@ pub(crate) struct Grid {
     pub(crate) step: DurationMs,
     /// How many.
     pub(crate) count: usize,
+    /// Until when they were asked for: the last time or later, by less than a step.
+    pub(crate) end: TimestampMs,
 }
 
 impl Grid {
     /// The single time `t`.
     pub(crate) fn instant(t: TimestampMs) -> Self {
-        Self { start: t, step: DurationMs(1), count: 1 }
+        Self { start: t, step: DurationMs(1), count: 1, end: t }
     }
 
     /// All times from `start` to at most `end`; none if `end` is before `start`. Refuses more than `limit`, since
@@ -33,7 +35,7 @@ impl Grid {
         if count > i128::from(limit) {
             return Err(QueryError::TooManySamples { limit });
         }
-        Ok(Self { start, step, count: count as usize })
+        Ok(Self { start, step, count: count as usize, end })
     }
 
     /// The time of step `i`.
@@ -53,7 +55,7 @@ impl Grid {
 
     /// The first time alone.
     pub(crate) fn first_only(&self) -> Self {
-        Self { count: self.count.min(1), ..*self }
+        Self { count: self.count.min(1), end: self.start, ..*self }
     }
 
     /// The times of a subquery whose windows, `range` long and moved back by `offset`, end at this grid's times:

@@ -18,6 +18,7 @@ pub(crate) mod labels;
 pub(crate) mod math;
 mod matrix;
 mod merge;
+mod misuse;
 mod notes;
 mod pipeline;
 mod pool;

@@ -4,8 +4,9 @@
 //! a series passes. A stage that takes the metric name away ends the pipeline unless all series have the same name:
 //! only then can no two of them become one.
 
-use super::budget::{Held, Ticker, Watch};
+use super::budget::{Held, Ticker};
 use super::math::{self, MathFunction};
+use super::misuse::Misuse;
 use super::notes::Notes;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Reach, Samples, WindowSpec, smoothed};
 use super::rows::RowBuf;
@@ -44,6 +45,7 @@ enum Stage {
         params: Vec<Vec<f64>>,
         counter: Option<Span>,
         inner: Option<Grid>,
+        misuse: Misuse,
     },
     /// A function of each value.
     Map(Map),
@@ -159,12 +161,13 @@ impl<'q> Evaluator<'q> {
                 };
                 let params =
                     params.iter().map(|p| self.kept_scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
-                self.check_params(*function, &params, *argument)?;
+                let misuse = Misuse::of(*function, &params, *argument);
                 let named = !pipeline.drops_name || self.delayed;
                 let counter = (function.wants_counter() && named).then_some(*argument);
                 pipeline.drops_name |= !function.keeps_name();
                 pipeline.strict |= !function.keeps_name();
-                pipeline.stages.push(Stage::Range { function: *function, spec, params, counter, inner });
+                let function = *function;
+                pipeline.stages.push(Stage::Range { function, spec, params, counter, inner, misuse });
                 pipeline.grid = *grid;
                 Ok(Some(pipeline))
             }
@@ -180,7 +183,8 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Option<Pipeline<'q>>, QueryError> {
         let Some((mut pipeline, spec, inner)) = self.windows_stage(windows, grid)? else { return Ok(None) };
         let function = RangeFunction::Present;
-        pipeline.stages.push(Stage::Range { function, spec, params: Vec::new(), counter: None, inner });
+        let (params, misuse) = (Vec::new(), Misuse::of(function, &[], Span::default()));
+        pipeline.stages.push(Stage::Range { function, spec, params, counter: None, inner, misuse });
         pipeline.grid = *grid;
         Ok(Some(pipeline))
     }
@@ -246,37 +250,6 @@ impl<'q> Evaluator<'q> {
             strict: false,
         }
     }
-
-    /// Refuses factors, and remarks on quantiles, that are out of range.
-    pub(crate) fn check_params(
-        &self,
-        function: RangeFunction,
-        params: &[Vec<f64>],
-        span: Span,
-    ) -> Result<(), QueryError> {
-        let inside = |v: &f64| *v > 0.0 && *v < 1.0;
-        match function {
-            RangeFunction::Quantile => {
-                let odd = params[0].iter().find(|q| !(0.0..=1.0).contains(*q));
-                if let Some(q) = odd {
-                    self.note(|n| n.invalid_quantile(*q, span));
-                }
-            }
-            RangeFunction::Smoothing => {
-                let wrong = |i: usize, what: &str, short: &str| match params[i].iter().find(|v| !inside(v)) {
-                    Some(v) => Err(self.error(
-                        span,
-                        format!("invalid {what} factor. Expected: 0 < {short} < 1, got: {v:.6}"),
-                    )),
-                    None => Ok(()),
-                };
-                wrong(0, "smoothing", "sf")?;
-                wrong(1, "trend", "tf")?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 /// What a worker needs to pass series through a pipeline.
@@ -285,6 +258,8 @@ pub(crate) struct Scratch {
     t: Vec<i64>,
     v: Vec<f64>,
     range: RangeScratch,
+    /// What is still to be met, of each stage that has steps.
+    misuse: Vec<Option<Misuse>>,
     notes: Notes,
     _held: Held,
 }
@@ -318,8 +293,13 @@ impl<'q> Pipeline<'q> {
     /// Scratch space for one worker: a row for each stage that has steps of its own.
     pub(crate) fn scratch(&self, eval: &Evaluator<'_>) -> Result<Scratch, QueryError> {
         let mut held = Held::none(&eval.budget);
-        let mut rows = Vec::new();
+        let (mut rows, mut misuse) = (Vec::new(), Vec::new());
         for stage in &self.stages {
+            misuse.extend(match stage {
+                Stage::Range { misuse, .. } => Some(Some(misuse.clone())),
+                Stage::Instant { .. } | Stage::Smoothed { .. } => Some(None),
+                Stage::Map(_) => None,
+            });
             let steps = match stage {
                 Stage::Instant { spec, .. } | Stage::Smoothed { spec } | Stage::Range { spec, .. } => {
                     spec.grid.count
@@ -329,8 +309,8 @@ impl<'q> Pipeline<'q> {
             held.grow(steps)?;
             rows.push(RowBuf::new(steps));
         }
-        let notes = Notes::default();
-        Ok(Scratch { rows, t: Vec::new(), v: Vec::new(), range: RangeScratch::default(), notes, _held: held })
+        let (notes, range) = (Notes::default(), RangeScratch::default());
+        Ok(Scratch { rows, t: Vec::new(), v: Vec::new(), range, misuse, notes, _held: held })
     }
 
     /// Passes all series of `part` through; those with values go to `consume`.
@@ -351,7 +331,7 @@ impl<'q> Pipeline<'q> {
             if t.is_empty() {
                 continue;
             }
-            let work = self.pass(t, v, &mut scratch, &eval.watch);
+            let work = self.pass(t, v, &mut scratch, eval)?;
             queryable += work.queryable;
             ticker.tick(work.total)?;
             let row = scratch.rows.last().expect("a pipeline begins with a stage that has steps");
@@ -371,7 +351,13 @@ impl<'q> Pipeline<'q> {
     }
 
     /// Computes one series; the result is the last row of the scratch, complete unless the query must stop.
-    fn pass(&self, t: &[i64], v: &[f64], scratch: &mut Scratch, watch: &Watch) -> Work {
+    fn pass(
+        &self,
+        t: &[i64],
+        v: &[f64],
+        scratch: &mut Scratch,
+        eval: &Evaluator<'_>,
+    ) -> Result<Work, QueryError> {
         let mut level = 0;
         let mut work = Work::default();
         for stage in &self.stages {
@@ -394,8 +380,11 @@ impl<'q> Pipeline<'q> {
                         Some(grid) => row_samples(&before[level - 1], grid, &mut scratch.t, &mut scratch.v),
                         None => without_stale(t, v, &mut scratch.t, &mut scratch.v),
                     };
-                    let call = RangeCall { function: *function, spec: *spec, params, watch };
+                    let call = RangeCall { function: *function, spec: *spec, params, watch: &eval.watch };
                     let held = call.row(samples, &mut scratch.range, &mut rows[0]);
+                    if let Some(misuse) = &mut scratch.misuse[level] {
+                        misuse.check(eval, *function, params, scratch.range.windows())?;
+                    }
                     work.queryable += if inner.is_none() { held } else { 0 };
                     work.add(spec.grid.count);
                     work.add(usize::try_from(held).unwrap_or(usize::MAX));
@@ -403,7 +392,7 @@ impl<'q> Pipeline<'q> {
                 }
             }
         }
-        work
+        Ok(work)
     }
 
     /// Remarks on rates of what is no counter by its name.

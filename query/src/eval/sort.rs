@@ -18,7 +18,7 @@ impl Evaluator<'_> {
         span: Span,
     ) -> Result<Rows, QueryError> {
         let mut rows = self.vector(vector, grid)?;
-        if grid.count > 1 {
+        if grid.start != grid.end {
             self.note(|n| n.sort_in_range(span));
             return Ok(rows);
         }

@@ -1,5 +1,6 @@
 //! Subqueries, and range functions of what had to be computed whole first.
 
+use super::misuse::Misuse;
 use super::pipeline::is_counter_name;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
 use super::rows::{RowBuf, Rows};
@@ -44,11 +45,11 @@ impl<'q> Evaluator<'q> {
             unreachable!("only range functions come here")
         };
         let params = params.iter().map(|p| self.kept_scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
-        self.check_params(*function, &params, *argument)?;
+        let misuse = Misuse::of(*function, &params, *argument);
         let (spec, inner, rows) = self.subquery(windows, grid)?;
         let call = RangeCall { function: *function, spec, params: &params, watch: &self.watch };
         let counter = function.wants_counter().then_some(*argument);
-        let out = self.call_over_rows(call, counter, &inner, &rows)?;
+        let out = self.call_over_rows(call, counter, &inner, &rows, misuse)?;
         if !self.delayed && !function.keeps_name() {
             self.refuse_equal_labels(&out)?;
         }
@@ -60,7 +61,8 @@ impl<'q> Evaluator<'q> {
         let (spec, inner, rows) = self.subquery(windows, grid)?;
 
         let call = RangeCall { function: RangeFunction::Present, spec, params: &[], watch: &self.watch };
-        self.call_over_rows(call, None, &inner, &rows)
+        let misuse = Misuse::of(call.function, &[], Span::default());
+        self.call_over_rows(call, None, &inner, &rows, misuse)
     }
 
     /// Applies a function to each row. `counter`: where the query says so of what should be counters.
@@ -70,6 +72,7 @@ impl<'q> Evaluator<'q> {
         counter: Option<Span>,
         inner: &Grid,
         rows: &Rows,
+        mut misuse: Misuse,
     ) -> Result<Rows, QueryError> {
         let mut out = Rows::new(call.spec.grid.count, &self.budget);
         let mut row = RowBuf::new(call.spec.grid.count);
@@ -83,6 +86,7 @@ impl<'q> Evaluator<'q> {
                 v.push(value);
             }
             call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
+            misuse.check(self, call.function, call.params, scratch.windows())?;
             self.watch.check()?;
             if row.is_empty() {
                 continue;

@@ -322,6 +322,26 @@ fn remarks_name_their_place() {
 }
 
 #[test]
+fn parameters_are_judged_where_there_are_samples() {
+    let warnings = |query: &str| at(query, 100).unwrap().warnings;
+    let odd = "PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)";
+    assert_eq!(warnings("quantile_over_time(2, up[1m])"), [odd]);
+    assert_eq!(warnings("quantile_over_time(2, (up + 1)[1m:10s])"), [odd]);
+    assert_eq!(warnings("limitk(0, quantile_over_time((2), up[1m]))"), [odd.replace("20", "31")]);
+    assert!(warnings("quantile_over_time(2, nope[1m])").is_empty());
+    check_fails(
+        "double_exponential_smoothing(up[1m], 0.5, 1)",
+        "invalid trend factor. Expected: 0 < tf < 1, got: 1.000000 (1:30)",
+    );
+    check("double_exponential_smoothing(nope[1m], 0, 1)", &[]);
+    let query = "histogram_quantiles(-lat_bucket, \"q\", 0.5, 0.9)";
+    assert!(at(query, 100).unwrap().infos[0].contains("over 1 samples"));
+    check_fails("up * on () req_total", "found duplicate series for the match group");
+    let twice = over(&engine(1, false), &source(1), "sort(up @ 10)").unwrap();
+    assert!(twice.warnings.is_empty(), "it is sorted once: {:?}", twice.warnings);
+}
+
+#[test]
 fn a_query_ends_at_its_bounds() {
     let limits = Limits { samples_max: 20, ..Limits::default() };
     let small = Engine::new(EngineOptions { limits, threads: 1, ..EngineOptions::default() });

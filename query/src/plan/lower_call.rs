@@ -170,7 +170,8 @@ impl Lowering<'_> {
             Op::AbsentOverTime { windows, labels: absent_labels(argument) }
         } else {
             // A warning about a quantile points at the quantile, one about the series at these.
-            let argument = if function == RangeFunction::Quantile { &c.args[0] } else { argument };
+            let argument =
+                if function == RangeFunction::Quantile { c.args[0].without_parens() } else { argument };
             Op::Range { function, windows, params, argument: argument.span() }
         };
         Ok(self.push(op, c.span, invariant, invariant))

@@ -8,13 +8,14 @@ use crate::eval::rows::{RowBuf, RowLabels, Rows};
 use crate::eval::stream::{Series, Sink};
 use crate::parse::Span;
 use crate::source::Grouping;
-use cardinal_storage::model::{HashSeed, LabelSet};
+use cardinal_storage::model::LabelSet;
 use std::collections::HashMap;
+use xxhash_rust::xxh64::Xxh64;
 
 impl<'q> Evaluator<'q> {
     /// The first `k` series of each group at each step.
     pub(super) fn limit(&self, job: &Job<'_, 'q>, span: Span) -> Result<Rows, QueryError> {
-        let Some(sizes) = self.sizes(job.param, span)? else { return Ok(self.rows(job.grid)) };
+        let Some(sizes) = self.sizes(job.param, span)? else { return self.none_of(job) };
         let parts = self.drain(job.input, || First {
             grouping: job.grouping,
             sizes: &sizes,
@@ -52,7 +53,7 @@ impl<'q> Evaluator<'q> {
             return Err(self.error(span, "Ratio value is NaN"));
         }
         if low == 0.0 && high == 0.0 {
-            return Ok(self.rows(job.grid));
+            return self.none_of(job);
         }
         if high > 1.0 {
             self.note(|n| n.invalid_ratio(high, 1.0, span));
@@ -122,12 +123,28 @@ struct Sampled<'a> {
 impl Sink for Sampled<'_> {
     fn take(&mut self, series: &mut dyn Series, row: &RowBuf) -> Result<(), QueryError> {
         let labels = series.labels()?;
-        let hash = labels.labels.fingerprint(HashSeed(0)).0 as u64;
-        let share = hash as f64 / u64::MAX as f64;
+        let share = hash(&labels.labels) as f64 / u64::MAX as f64;
         self.kept.copy_from(row);
         self.kept.filter_map(|step, v| takes(self.ratios[step], share).then_some(v));
         self.rows.push(labels, &self.kept)
     }
+}
+
+/// The hash that the reference goes by, so that the same series are taken: xxh64 of names and values in order, each after
+/// its length in one byte, or from 255 on in a byte 255 and three more.
+fn hash(labels: &LabelSet) -> u64 {
+    let mut hasher = Xxh64::new(0);
+    for text in labels.iter().flat_map(|l| [l.name, l.value]) {
+        match u8::try_from(text.len()) {
+            Ok(len) if len < u8::MAX => hasher.update(&[len]),
+            _ => {
+                let [a, b, c, ..] = text.len().to_le_bytes();
+                hasher.update(&[u8::MAX, a, b, c]);
+            }
+        }
+        hasher.update(text.as_bytes());
+    }
+    hasher.digest()
 }
 
 /// Whether a series that lies at `share` of all hashes is taken. A ratio and the complement of its opposite take
@@ -140,6 +157,16 @@ fn takes(ratio: f64, share: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_the_encoded_labels() {
+        let long = "x".repeat(300);
+        let labels = LabelSet::from_pairs([("a", "1"), ("b", long.as_str())]).unwrap();
+        let mut bytes = b"\x01a\x011\x01b\xff\x2c\x01\x00".to_vec();
+        bytes.extend(long.bytes());
+        assert_eq!(hash(&labels), xxhash_rust::xxh64::xxh64(&bytes, 0));
+        assert_eq!(hash(&LabelSet::empty()), 0xef46_db37_51d8_e999);
+    }
 
     #[test]
     fn a_ratio_and_its_complement_are_everything() {

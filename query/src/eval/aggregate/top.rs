@@ -20,7 +20,7 @@ impl<'q> Evaluator<'q> {
     /// The `k` greatest or smallest series of each group at each step; ties go to the labels that sort first. At a
     /// single step they are in their order, the best first.
     pub(super) fn top(&self, job: &Job<'_, 'q>, span: Span, greatest: bool) -> Result<Rows, QueryError> {
-        let Some(sizes) = self.sizes(job.param, span)? else { return Ok(self.rows(job.grid)) };
+        let Some(sizes) = self.sizes(job.param, span)? else { return self.none_of(job) };
         let make = || Heaps {
             grouping: job.grouping,
             sizes: &sizes,
@@ -50,6 +50,12 @@ impl<'q> Evaluator<'q> {
             return Err(self.error(span, format!("Scalar value {} overflows int64", general(high))));
         }
         Ok(Some(param.iter().map(|&k| k.max(0.0) as usize).collect()))
+    }
+
+    /// No rows, once the input was looked at: it may fail, or be remarked on.
+    pub(super) fn none_of(&self, job: &Job<'_, 'q>) -> Result<Rows, QueryError> {
+        self.drain(job.input, || Nothing)?;
+        Ok(self.rows(job.grid))
     }
 
     fn in_order(&self, heaps: Vec<BinaryHeap<Entry>>) -> Result<Rows, QueryError> {
@@ -84,6 +90,15 @@ impl<'q> Evaluator<'q> {
             rows.push((**labels).clone(), &row)?;
         }
         Ok(rows)
+    }
+}
+
+/// Keeps no series.
+struct Nothing;
+
+impl Sink for Nothing {
+    fn take(&mut self, _: &mut dyn Series, _: &RowBuf) -> Result<(), QueryError> {
+        Ok(())
     }
 }
 

@@ -39,6 +39,10 @@ impl Evaluator<'_> {
         let pairings = pair(many, one, &signature);
         let mut out = Rows::new(steps, &self.budget);
         let mut scratch = Scratch::new(steps);
+        // What is wrong with the "one" side comes before what is wrong with a pair.
+        for p in pairings.iter().filter(|p| p.right.len() > 1) {
+            join.check_one_side(p, &mut scratch)?;
+        }
         for p in &pairings {
             self.watch.check()?;
             join.pairing(p, &mut scratch, &mut out)?;

@@ -23,6 +23,19 @@ struct Family {
     buckets: Vec<(f64, usize)>,
 }
 
+/// Where buckets of a histogram were found that had to be fixed: each step counts once, for however many quantiles.
+struct Remarked {
+    grid: Grid,
+    steps: RowBuf,
+    span: Span,
+}
+
+impl Remarked {
+    fn new(grid: &Grid, span: Span) -> Self {
+        Self { grid: *grid, steps: RowBuf::new(grid.count), span }
+    }
+}
+
 impl Evaluator<'_> {
     /// One row per histogram, or per histogram and quantile.
     pub(crate) fn histogram(
@@ -39,16 +52,18 @@ impl Evaluator<'_> {
             HistogramOp::Quantile(q, at) => {
                 let q = self.quantile_param(*q, *at, grid)?;
                 for f in &families {
-                    let row = self.quantile_row(f, &rows, &q, grid, span);
+                    let row = self.quantile_row(f, &rows, &q, &mut Remarked::new(grid, span));
                     out.push(self.named(&f.labels), &row)?;
                 }
             }
             HistogramOp::Quantiles { label, quantiles } => {
-                for &(q, at) in quantiles {
-                    let q = self.quantile_param(q, at, grid)?;
-                    for f in &families {
-                        let row = self.quantile_row(f, &rows, &q, grid, span);
-                        self.push_by_quantile(f, label, &q, &row, &mut out)?;
+                let of = |&(q, at): &(NodeId, Span)| self.quantile_param(q, at, grid);
+                let quantiles = quantiles.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+                for f in &families {
+                    let mut remarked = Remarked::new(grid, span);
+                    for q in &quantiles {
+                        let row = self.quantile_row(f, &rows, q, &mut remarked);
+                        self.push_by_quantile(f, label, q, &row, &mut out)?;
                     }
                 }
             }
@@ -118,12 +133,13 @@ impl Evaluator<'_> {
         families
     }
 
-    fn quantile_row(&self, family: &Family, rows: &Rows, q: &[f64], grid: &Grid, span: Span) -> RowBuf {
+    fn quantile_row(&self, family: &Family, rows: &Rows, q: &[f64], remarked: &mut Remarked) -> RowBuf {
         let mut fixes: Option<Fixes> = None;
         let row = each_step(family, rows, |step, buckets| {
             let (value, fixed) = quantile(q[step], buckets);
-            if let Some(fixed) = fixed {
-                let t = grid.at(step);
+            if let Some(fixed) = fixed.filter(|_| !remarked.steps.has(step)) {
+                remarked.steps.set(step, 0.0);
+                let t = remarked.grid.at(step);
                 let own = Fixes {
                     count: 1,
                     first: t,
@@ -138,7 +154,7 @@ impl Evaluator<'_> {
         });
         if let Some(fixes) = fixes {
             let metric = if self.delayed { family.labels.labels.metric_name() } else { "" };
-            self.note(|n| n.forced_monotonicity(metric, fixes, span));
+            self.note(|n| n.forced_monotonicity(metric, fixes, remarked.span));
         }
         row
     }

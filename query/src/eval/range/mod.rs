@@ -133,6 +133,13 @@ pub(crate) struct RangeScratch {
     integers: Vec<i64>,
 }
 
+impl RangeScratch {
+    /// The windows of the series looked at last.
+    pub(crate) fn windows(&self) -> &[Span] {
+        &self.spans
+    }
+}
+
 impl RangeCall<'_> {
     /// Computes the row of one series. Returns how many samples the windows held, each counted once per window. The row is
     /// not complete if the query must stop: the caller looks at the watch before it uses the row.

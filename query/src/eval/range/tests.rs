@@ -98,7 +98,7 @@ fn direct(function: F, t: &[i64], v: &[f64]) -> Option<f64> {
 }
 
 fn spec(start: i64, step: i64, count: usize, range: i64) -> WindowSpec {
-    let grid = Grid { start: TimestampMs(start), step: DurationMs(step), count };
+    let grid = Grid { start: TimestampMs(start), step: DurationMs(step), count, end: TimestampMs::MAX };
     WindowSpec { grid, range: DurationMs(range), offset: DurationMs(0), at: None, reach: None }
 }
 
@@ -216,7 +216,8 @@ fn spread_of_a_window() {
 fn long_windows_at_many_steps_end_with_the_query() {
     let t: Vec<i64> = (0..2_000_000).collect();
     let v: Vec<f64> = t.iter().map(|t| *t as f64 + 0.5).collect();
-    let grid = Grid { start: TimestampMs(2_000_000), step: DurationMs(1), count: 1_000_000 };
+    let grid =
+        Grid { start: TimestampMs(2_000_000), step: DurationMs(1), count: 1_000_000, end: TimestampMs::MAX };
     let spec =
         WindowSpec { grid, range: DurationMs(10_000_000), offset: DurationMs(0), at: None, reach: None };
     let cancel = CancelToken::default();

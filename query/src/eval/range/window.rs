@@ -164,7 +164,7 @@ mod tests {
 
     fn spec(start: i64, step: i64, count: usize, range: i64) -> WindowSpec {
         WindowSpec {
-            grid: Grid { start: TimestampMs(start), step: DurationMs(step), count },
+            grid: Grid { start: TimestampMs(start), step: DurationMs(step), count, end: TimestampMs(start) },
             range: DurationMs(range),
             offset: DurationMs(0),
             at: None,
