@@ -156,8 +156,11 @@ struct Totals {
     created: AccountSeries,
 }
 
+/// Of the head's memory budget refused series are remembered in one part in so many.
+const REFUSED_BUDGET_PART: u64 = 64;
+
 /// Keeps the limits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LimitKeeper {
     limits: SeriesLimits,
     /// Held while series are registered that a limit over all shards is about.
@@ -167,8 +170,10 @@ pub(super) struct LimitKeeper {
 }
 
 impl LimitKeeper {
-    pub(super) fn new(limits: SeriesLimits) -> Self {
-        Self { limits, ..Self::default() }
+    /// Remembers refused series in a small part of a memory budget.
+    pub(super) fn new(limits: SeriesLimits, memory_budget: u64) -> Self {
+        let refused = Mutex::new(RefusedSeries::within(memory_budget / REFUSED_BUDGET_PART));
+        Self { limits, totals: Mutex::default(), refused, accounts: Mutex::default() }
     }
 
     pub(super) fn limits(&self) -> &SeriesLimits {
@@ -210,9 +215,6 @@ impl LimitKeeper {
 
     /// Which of these series were refused lately; `None` where none was.
     pub(super) fn refused_lately(&self, series: impl Iterator<Item = Fingerprint>) -> Option<Vec<bool>> {
-        if self.limits.is_none() {
-            return None;
-        }
         let refused = self.refused.lock();
         (!refused.is_empty()).then(|| series.map(|f| refused.contains(f)).collect())
     }
@@ -223,10 +225,21 @@ impl LimitKeeper {
         series.for_each(|f| refused.insert(f));
     }
 
-    /// Counts refused samples of accounts.
-    pub(super) fn count<'a>(&self, samples: impl Iterator<Item = (&'a str, Over, u64)>) {
+    /// Counts refused samples of accounts. Those of an account mostly come together.
+    pub(super) fn count<'a>(&self, mut samples: impl Iterator<Item = (&'a str, Over, u64)>) {
         let mut accounts = self.accounts.lock();
-        samples.for_each(|(account, over, n)| accounts.add(account, over.class(), n));
+        let Some((account, over, n)) = samples.next() else { return };
+        let mut run = (account, over.class(), n);
+        for (account, over, n) in samples {
+            match (account, over.class()) == (run.0, run.1) {
+                true => run.2 += n,
+                false => {
+                    accounts.add(run.0, run.1, run.2);
+                    run = (account, over.class(), n);
+                }
+            }
+        }
+        accounts.add(run.0, run.1, run.2);
     }
 
     /// The accounts with most samples refused, and the others together.

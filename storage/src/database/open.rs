@@ -137,7 +137,7 @@ impl Database {
             wal,
             view: ArcSwap::from_pointee(ViewState { blocks, cuts, aside, tombstones }),
             aliases: Mutex::new(Aliases::default()),
-            limits: LimitKeeper::new(options.limits.clone()),
+            limits: LimitKeeper::new(options.limits.clone(), options.memory_budget),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
             committed,

@@ -1,7 +1,7 @@
 //! Why something of a request is not stored.
 
 use crate::database::memory::Admission;
-use crate::model::{LabelSet, METRIC_NAME, SectionIter, excerpt};
+use crate::model::{LabelSet, METRIC_NAME, SectionIter, excerpt, varint};
 
 /// Refusals reported one by one.
 pub(super) const REFUSED_MAX: usize = 20;
@@ -83,11 +83,20 @@ pub(super) fn series_text(section: &[u8]) -> String {
 }
 
 /// The value of a label in a section in any order, empty without the label; `None` where the section cannot be read that way.
-pub(super) fn label_of<'a>(section: &'a [u8], name: &str) -> Option<&'a str> {
-    for label in SectionIter::new(section) {
-        let label = label.ok()?;
-        if label.name == name {
-            return Some(label.value);
+/// Whether the other labels are what they should be is not looked at: whoever asks knows, or checks it afterwards.
+pub(super) fn label_of<'a>(mut section: &'a [u8], name: &str) -> Option<&'a str> {
+    const LABEL: u8 = 0x0a;
+    const NAME: u8 = 0x0a;
+    const VALUE: u8 = 0x12;
+    let field = |bytes: &mut &'a [u8], tag: u8| {
+        let (&first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        (first == tag).then(|| varint::take_bytes(bytes)).flatten()
+    };
+    while !section.is_empty() {
+        let mut label = field(&mut section, LABEL)?;
+        if field(&mut label, NAME)? == name.as_bytes() {
+            return std::str::from_utf8(field(&mut label, VALUE)?).ok();
         }
     }
     Some("")
@@ -98,19 +107,35 @@ pub(super) fn too_many_labels(labels: &LabelSet) -> Refused {
     Refused { class: RefusalClass::LabelLimit, message: format!("{}: too many labels", excerpt(&labels)) }
 }
 
-pub(super) fn refused_new(labels: &LabelSet, admission: Admission) -> Refused {
-    let labels = labels.to_string();
-    let labels = excerpt(&labels);
-    match admission {
-        Admission::Open | Admission::Flushing => Refused {
-            class: RefusalClass::Flushing,
-            message: format!("{labels}: the head is being flushed to make room for new series; send again"),
-        },
-        Admission::Refused => Refused {
-            class: RefusalClass::NoMemoryForSeries,
-            message: format!(
-                "{labels}: the head's memory budget is used up, so new series are refused; send again later, or raise head.memory_budget"
-            ),
-        },
+/// A new series that there is no memory for now; with a message where it `is_told`.
+pub(super) fn refused_new(section: &[u8], admission: Admission, is_told: bool) -> Refused {
+    let (class, reason) = match admission {
+        Admission::Open | Admission::Flushing => {
+            (RefusalClass::Flushing, "the head is being flushed to make room for new series; send again")
+        }
+        Admission::Refused => (
+            RefusalClass::NoMemoryForSeries,
+            "the head's memory budget is used up, so new series are refused; send again later, or raise head.memory_budget",
+        ),
+    };
+    let message = if is_told { format!("{}: {reason}", series_text(section)) } else { String::new() };
+    Refused { class, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_found_in_any_order_and_form() {
+        let check = |section: &[u8], want| assert_eq!(label_of(section, "ab"), want, "{section:?}");
+        check(b"", Some(""));
+        check(b"\x0a\x07\x0a\x02ab\x12\x01x", Some("x"));
+        check(b"\x0a\x07\x0a\x02zz\x12\x01y\x0a\x07\x0a\x02ab\x12\x01x", Some("x"));
+        check(b"\x0a\x07\x0a\x02zz\x12\x01y", Some(""));
+        check(b"\x0a\x07\x0a\x02ab\x12\x01\xff", None);
+        check(b"\x0a\x04\x0a\x02ab", None);
+        check(b"\x0a\x70\x0a\x02ab", None);
+        check(b"\x12\x00", None);
     }
 }

@@ -23,17 +23,17 @@ const REGISTER_BATCH: usize = 256;
 
 /// What a request fills as it goes on.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct Progress<'a> {
     /// What the log does not have yet.
     pub(super) batch: BatchBuilder,
     pub(super) tally: Tally,
     conflicts: Vec<Conflict>,
-    over_limit: Vec<OverLimit>,
-    /// Series that were resolved and then refused for a limit.
+    over_limit: Vec<OverLimit<'a>>,
+    /// Series that were resolved and then refused, for a limit or for want of memory.
     refused_series: Vec<Fingerprint>,
 }
 
-impl Progress {
+impl Progress<'_> {
     pub(super) fn new(batch: BatchBuilder) -> Self {
         Self { batch, ..Self::default() }
     }
@@ -75,8 +75,9 @@ struct Conflict {
 
 /// A row of a new series for which there is no room; its message is written after the locks are gone.
 #[derive(Debug)]
-struct OverLimit {
+struct OverLimit<'a> {
     row: u32,
+    account: &'a str,
     over: Over,
 }
 
@@ -115,9 +116,9 @@ pub(super) struct Request<'a> {
     pub(super) samples: &'a [Sample],
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
     /// Appends all of it: known series first, then those that have to be resolved.
-    pub(super) fn append(&self, resolve: &dyn Resolve, progress: &mut Progress) {
+    pub(super) fn append(&self, resolve: &dyn Resolve, progress: &mut Progress<'a>) {
         let unknown = self.append_known(progress);
         if !unknown.is_empty() {
             self.append_unknown(unknown, resolve, progress);
@@ -126,7 +127,7 @@ impl Request<'_> {
     }
 
     /// Appends the rows of series whose section is known as it came; returns the others.
-    fn append_known(&self, progress: &mut Progress) -> Vec<u32> {
+    fn append_known(&self, progress: &mut Progress<'a>) -> Vec<u32> {
         let mut unknown = Vec::new();
         let mut found: Vec<Option<SeriesSlot>> = Vec::with_capacity(LOOKUP_BATCH);
         for (shard, rows) in self.by_shard(0..self.rows.len() as u32, |r| self.rows[r as usize].shard) {
@@ -157,7 +158,7 @@ impl Request<'_> {
         slot: SeriesSlot,
         shard: ShardId,
         series: &mut SeriesTable,
-        progress: &mut Progress,
+        progress: &mut Progress<'a>,
     ) {
         let Range { start, end } = self.rows[row as usize].samples;
         let generation = series.record(slot).map_or(0, |r| r.generation);
@@ -181,7 +182,7 @@ impl Request<'_> {
     }
 
     /// Resolves rows that no series was found for, then registers what is new.
-    fn append_unknown(&self, rows: Vec<u32>, resolve: &dyn Resolve, progress: &mut Progress) {
+    fn append_unknown(&self, rows: Vec<u32>, resolve: &dyn Resolve, progress: &mut Progress<'a>) {
         let unknown = self.append_aliased(rows, progress);
         let rest = self.refuse_again(unknown, progress);
         let resolved = self.resolve(&rest, resolve, progress);
@@ -199,7 +200,7 @@ impl Request<'_> {
     }
 
     /// Appends rows whose section is another form of a known series'; returns the others.
-    fn append_aliased(&self, rows: Vec<u32>, progress: &mut Progress) -> Vec<Unknown> {
+    fn append_aliased(&self, rows: Vec<u32>, progress: &mut Progress<'a>) -> Vec<Unknown> {
         let as_it_came = |row: u32| {
             let AppendRow { wire, shard, .. } = self.rows[row as usize];
             Unknown { row, fingerprint: wire, shard }
@@ -235,30 +236,45 @@ impl Request<'_> {
         rest
     }
 
-    /// Refuses again what was refused lately for a limit, as far as the limit still stands; returns the others. A probe and a look
-    /// at the account for each: no labels are checked, sorted or interned.
-    fn refuse_again(&self, unknown: Vec<Unknown>, progress: &mut Progress) -> Vec<Unknown> {
+    /// Refuses again what was refused lately, as far as there still is no room; returns the others. A probe and a look at the account
+    /// for each: no labels are checked, sorted or interned.
+    fn refuse_again(&self, unknown: Vec<Unknown>, progress: &mut Progress<'a>) -> Vec<Unknown> {
         let Some(lately) = self.database.limits.refused_lately(unknown.iter().map(|u| u.fingerprint)) else {
             return unknown;
         };
-        let account =
-            |i: u32| label_of(self.section(&unknown[i as usize]), &self.database.head.account_label);
-        let mut rest: Vec<Unknown> =
-            unknown.iter().zip(&lately).filter(|(_, lately)| !**lately).map(|(u, _)| *u).collect();
-        let again = (0..unknown.len() as u32).filter(|i| lately[*i as usize]);
-        for (shard, of_shard) in self.by_shard(again, |i| unknown[i as usize].shard) {
-            let accounts: Vec<Option<&str>> = of_shard.iter().map(|i| account(*i)).collect();
+        let admission = self.database.admission();
+        let (mut rest, mut again) = (Vec::new(), Vec::new());
+        unknown
+            .into_iter()
+            .zip(lately)
+            .for_each(|(u, lately)| if lately { &mut again } else { &mut rest }.push(u));
+        let account = |u: &Unknown| label_of(self.section(u.row), &self.database.head.account_label);
+        for (shard, of_shard) in self.by_shard(0..again.len() as u32, |i| again[i as usize].shard) {
+            let of_shard = || of_shard.iter().map(|i| again[*i as usize]);
+            let accounts: Vec<Option<&str>> = of_shard().map(|u| account(&u)).collect();
             let mut rooms = self.rooms(accounts.iter().flatten().copied());
             let shard = self.database.head.shard(shard);
             let index = shard.index.read();
             let series = shard.series.lock();
-            for (i, account) in of_shard.into_iter().zip(accounts) {
-                let which = unknown[i as usize];
-                let over = rooms.as_mut().zip(account).and_then(|(rooms, a)| rooms.over(a, &index));
+            // Rows of an account mostly come together, and nothing changes its room here.
+            let mut last: Option<(Option<&str>, Option<Over>)> = None;
+            for (which, account) in of_shard().zip(accounts) {
+                let over = match last {
+                    Some((of, over)) if of == account => over,
+                    _ => rooms.as_mut().zip(account).and_then(|(rooms, a)| rooms.over(a, &index)),
+                };
+                last = Some((account, over));
                 // Another request may have registered it meanwhile.
-                match over.filter(|_| series.find(which.fingerprint).is_none()) {
-                    Some(over) => progress.over_limit.push(OverLimit { row: which.row, over }),
-                    None => rest.push(which),
+                let is_new = series.find(which.fingerprint).is_none();
+                match over {
+                    Some(over) if is_new => {
+                        let account = account.unwrap_or("");
+                        progress.over_limit.push(OverLimit { row: which.row, account, over });
+                    }
+                    None if is_new && admission != Admission::Open => {
+                        self.refuse_for_memory(which.row, admission, progress)
+                    }
+                    _ => rest.push(which),
                 }
             }
         }
@@ -266,17 +282,17 @@ impl Request<'_> {
         rest
     }
 
-    fn section(&self, unknown: &Unknown) -> &[u8] {
-        self.rows[unknown.row as usize].section
+    fn section(&self, row: u32) -> &'a [u8] {
+        self.rows[row as usize].section
     }
 
     /// What is left for new series of these accounts.
-    fn rooms<'a>(&'a self, accounts: impl Iterator<Item = &'a str>) -> Option<Rooms<'a>> {
+    fn rooms<'r>(&'r self, accounts: impl Iterator<Item = &'r str>) -> Option<Rooms<'r>> {
         let database = self.database;
         database.limits.rooms(&database.head, database.clock.monotonic(), accounts)
     }
 
-    fn resolve(&self, rows: &[Unknown], resolve: &dyn Resolve, progress: &mut Progress) -> Vec<Resolved> {
+    fn resolve(&self, rows: &[Unknown], resolve: &dyn Resolve, progress: &mut Progress<'a>) -> Vec<Resolved> {
         let mut resolved = Vec::with_capacity(rows.len());
         for row in rows.iter().map(|u| u.row) {
             let r = &self.rows[row as usize];
@@ -296,17 +312,17 @@ impl Request<'_> {
     }
 
     /// Registers series of one shard, unless another request was faster, and appends their samples.
-    fn register<'a>(
-        &'a self,
+    fn register<'r>(
+        &'r self,
         shard: &Shard,
         which: &[u32],
-        resolved: &'a [Resolved],
-        progress: &mut Progress,
+        resolved: &'r [Resolved],
+        progress: &mut Progress<'a>,
     ) {
         let of_shard = || which.iter().map(|i| &resolved[*i as usize]);
         let (account_label, seed) = (&self.database.head.account_label, self.database.seed());
         let families: Vec<u64> = of_shard().map(|r| r.labels.key(account_label, seed).family).collect();
-        let account = |r: &'a Resolved| r.labels.get(account_label).unwrap_or("");
+        let account = |r: &'r Resolved| r.labels.get(account_label).unwrap_or("");
         let mut rooms = self.rooms(of_shard().map(account));
         let mut index = shard.index.write();
         let verdicts = self.verdicts(shard, &mut index, rooms.as_mut(), which, resolved);
@@ -385,45 +401,56 @@ impl Request<'_> {
         of_shard().enumerate().map(&mut verdict).collect()
     }
 
-    fn refuse(&self, r: &Resolved, verdict: &Verdict, progress: &mut Progress) {
+    fn refuse(&self, r: &Resolved, verdict: &Verdict, progress: &mut Progress<'a>) {
         let refused = match verdict {
             Verdict::Over(over) => {
-                progress.over_limit.push(OverLimit { row: r.row, over: *over });
+                let account = label_of(self.section(r.row), &self.database.head.account_label).unwrap_or("");
+                progress.over_limit.push(OverLimit { row: r.row, account, over: *over });
                 progress.refused_series.push(r.fingerprint);
                 return;
             }
-            Verdict::TooLong => too_many_labels(&r.labels),
-            Verdict::NoRoom(closed) => refused_new(&r.labels, *closed),
+            Verdict::NoRoom(closed) => {
+                progress.refused_series.push(r.fingerprint);
+                return self.refuse_for_memory(r.row, *closed, progress);
+            }
             // A series that left between the two looks: the sender repeats it.
-            Verdict::New(_) | Verdict::Known => refused_new(&r.labels, Admission::Flushing),
+            Verdict::New(_) | Verdict::Known => {
+                return self.refuse_for_memory(r.row, Admission::Flushing, progress);
+            }
+            Verdict::TooLong => too_many_labels(&r.labels),
         };
         progress.tally.refuse(self.rows[r.row as usize].sample_count(), refused);
     }
 
+    fn refuse_for_memory(&self, row: u32, admission: Admission, progress: &mut Progress<'a>) {
+        let is_told = progress.tally.refused.len() < REFUSED_MAX;
+        let refused = refused_new(self.section(row), admission, is_told);
+        progress.tally.refuse(self.rows[row as usize].sample_count(), refused);
+    }
+
     /// Hands what has gathered to the log. Under the shard's lock: see the order of locks.
-    fn log(&self, progress: &mut Progress) {
+    fn log(&self, progress: &mut Progress<'a>) {
         if !progress.batch.is_empty() {
             self.database.wal.append(&mut progress.batch);
         }
     }
 
     /// Counts what limits refused, by account, and writes the messages of the first.
-    fn report_over_limit(&self, progress: &mut Progress) {
+    fn report_over_limit(&self, progress: &mut Progress<'a>) {
+        let limits = &self.database.limits;
+        if !progress.refused_series.is_empty() {
+            limits.remember(progress.refused_series.iter().copied());
+        }
         if progress.over_limit.is_empty() {
             return;
         }
-        let limits = &self.database.limits;
-        limits.remember(progress.refused_series.iter().copied());
-        let account_of = |section| label_of(section, &self.database.head.account_label).unwrap_or("");
-        let row = |o: &OverLimit| &self.rows[o.row as usize];
-        limits.count(
-            progress.over_limit.iter().map(|o| (account_of(row(o).section), o.over, row(o).sample_count())),
-        );
+        let row = |o: &OverLimit<'_>| &self.rows[o.row as usize];
+        limits.count(progress.over_limit.iter().map(|o| (o.account, o.over, row(o).sample_count())));
         for (n, refused) in progress.over_limit.iter().enumerate() {
             let AppendRow { section, .. } = *row(refused);
             let message = match n < REFUSED_MAX {
                 false => String::new(),
-                true => format!("{}: {}", series_text(section), refused.over.reason(account_of(section))),
+                true => format!("{}: {}", series_text(section), refused.over.reason(refused.account)),
             };
             let class = refused.over.class();
             progress.tally.refuse(row(refused).sample_count(), Refused { class, message });
@@ -431,7 +458,7 @@ impl Request<'_> {
     }
 
     /// Writes the messages of conflicts, now that no lock is held.
-    fn report(&self, progress: &mut Progress) {
+    fn report(&self, progress: &mut Progress<'a>) {
         self.report_over_limit(progress);
         for (n, conflict) in progress.conflicts.iter().enumerate() {
             let message = match n < REFUSED_MAX {

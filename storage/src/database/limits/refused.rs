@@ -7,21 +7,30 @@ use std::collections::BTreeMap;
 
 /// Places of a set.
 const WAYS: usize = 4;
-/// Sets at first: 128 KiB.
-const SETS_MIN: usize = 1 << 12;
+/// Sets at first: 4 KiB.
+const SETS_MIN: usize = 1 << 7;
 /// Sets at most: 8 MiB, for a million series. Beyond them the oldest of a set makes room, and is resolved when it comes again.
 const SETS_MAX: usize = 1 << 18;
 
 /// Series that are known to be valid and were refused. Whether they would be again is not for this table to say, so nothing
 /// in it has to expire.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RefusedSeries {
+    sets_max: usize,
     /// Tags of fingerprints; 0 is a free place. The newest of a set comes first.
     sets: Vec<[u64; WAYS]>,
     used: usize,
 }
 
 impl RefusedSeries {
+    /// An empty table that grows to so many bytes, but to [`SETS_MIN`] in any case, and to [`SETS_MAX`] at most.
+    pub(super) fn within(bytes: u64) -> Self {
+        let sets = usize::try_from(bytes).unwrap_or(usize::MAX) / size_of::<[u64; WAYS]>();
+        let sets_max = sets.clamp(SETS_MIN, SETS_MAX);
+        // Sets are told by bits.
+        Self { sets_max: 1 << sets_max.ilog2(), sets: Vec::new(), used: 0 }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.used == 0
     }
@@ -35,7 +44,7 @@ impl RefusedSeries {
         if self.contains(series) {
             return;
         }
-        if self.sets.len() < SETS_MAX && self.used * 2 >= self.sets.len() * WAYS {
+        if self.sets.len() < self.sets_max && self.used * 4 >= self.sets.len() * WAYS {
             self.grow();
         }
         self.put(tag(series));
@@ -153,7 +162,7 @@ mod tests {
 
     #[test]
     fn series_are_remembered_as_the_table_grows() {
-        let mut table = RefusedSeries::default();
+        let mut table = RefusedSeries::within(u64::MAX);
         assert!(!table.contains(series(1)) && table.is_empty());
         (0..30_000).for_each(|n| table.insert(series(n)));
         (0..30_000).for_each(|n| table.insert(series(n)));
@@ -165,7 +174,8 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_the_newest_stay() {
-        let mut table = RefusedSeries { sets: vec![[0; WAYS]; SETS_MAX], used: SETS_MAX * WAYS };
+        let mut table =
+            RefusedSeries { sets_max: SETS_MAX, sets: vec![[0; WAYS]; SETS_MAX], used: SETS_MAX * WAYS };
         let same_set = |n: u64| Fingerprint(u128::from(n << 1 | 1) << 64);
         (0..9).for_each(|n| table.insert(same_set(n)));
         assert_eq!(table.sets.len(), SETS_MAX);

@@ -26,8 +26,12 @@ struct Bed {
 
 impl Bed {
     fn new(fs: &SimFs, limits: SeriesLimits) -> Self {
+        Self::open(DatabaseOptions { limits, ..options(fs) })
+    }
+
+    fn open(options: DatabaseOptions) -> Self {
         let clock = Arc::new(ManualClock::new(TimestampMs(0)));
-        let options = DatabaseOptions { limits, clock: clock.clone(), ..options(fs) };
+        let options = DatabaseOptions { clock: clock.clone(), ..options };
         let db = Database::open(options).unwrap();
         Self { db, clock, resolve: Counting::default(), t: Cell::new(HOUR) }
     }
@@ -108,6 +112,21 @@ fn an_account_gets_as_many_series_as_it_may_have() {
     assert_eq!(bed.send("a", 0..301), (300, 1, 0), "counted anew at the start");
     assert_eq!(bed.send("c", 0..301), (300, 1, 0));
     assert_eq!(bed.send("", 0..1000), (300, 700, 0));
+}
+
+#[test]
+fn what_is_refused_for_want_of_memory_is_refused_unseen_when_it_comes_again() {
+    let memory_budget = super::open(&SimFs::new(2)).memory_bytes();
+    let bed = Bed::open(DatabaseOptions { memory_budget, ..options(&SimFs::new(1)) });
+    assert_eq!(bed.send("a", 0..10), (10, 0, 0), "as long as there is room");
+    let flushing = |series: Range<usize>| {
+        let a = bed.request("a", series, bed.t.get());
+        (a.refused_by_class[RefusalClass::Flushing as usize], a.refused.len(), bed.resolved())
+    };
+    bed.resolved();
+    assert_eq!(flushing(10..60), (50, 20, 50));
+    assert_eq!(flushing(10..70), (60, 20, 10), "only the new ones are looked at");
+    assert_eq!(bed.send("a", 0..10), (10, 0, 0), "known series go on");
 }
 
 #[test]
