@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Slots that are looked at in one hold of a lock.
 pub(crate) const SLICE: u32 = 1024;
 
+/// Values and slots that are given free in one hold of a lock: some milliseconds.
+const RELEASED: usize = 8192;
+
 /// One shard.
 #[derive(Debug)]
 pub(crate) struct Shard {
@@ -72,15 +75,23 @@ impl Shard {
         released
     }
 
-    /// Lets slots and values of a removal be given again. No reader that ran during the removal may be left.
+    /// Lets slots and values of a removal be given again. No reader that ran during the removal may be left. A flush lets go of
+    /// hundreds of thousands: no lock is held for all of them.
     pub(crate) fn release(&self, released: &Released) {
+        for values in released.values().chunks(RELEASED) {
+            self.index.write().release_values(values);
+        }
+        for name in released.names() {
+            self.index.write().shrink_name(name);
+        }
         let mut index = self.index.write();
-        index.release(released);
+        index.shrink_rows();
         self.tell_index_bytes(&index);
         drop(index);
-        let mut series = self.series.lock();
-        series.reuse(released.slots());
-        self.tell_series_bytes(&series);
+        for slots in released.slots().chunks(RELEASED) {
+            self.series.lock().reuse(slots);
+        }
+        self.tell_series_bytes(&self.series.lock());
     }
 
     /// Heap bytes, as last told: no lock is taken.

@@ -85,6 +85,16 @@ impl Released {
         self.slots.is_empty()
     }
 
+    /// Values that are free now, unless they are used again.
+    pub(crate) fn values(&self) -> &[(NameId, ValueId)] {
+        &self.values
+    }
+
+    /// The names of these values.
+    pub(crate) fn names(&self) -> BTreeSet<NameId> {
+        self.values.iter().map(|(name, _)| *name).collect()
+    }
+
     /// The slots that are free now.
     pub(crate) fn slots(&self) -> &[SeriesSlot] {
         &self.slots
@@ -434,9 +444,17 @@ impl HeadIndex {
         released.slots.push(slot);
     }
 
-    /// Gives the ids of a removal free again. Call once no reader that ran during the removal is left.
+    /// Gives the ids of a removal free again, and back the memory that it left unused. Call once no reader that ran during the
+    /// removal is left.
     pub(crate) fn release(&mut self, released: &Released) {
-        for key @ (name, id) in &released.values {
+        self.release_values(released.values());
+        released.names().into_iter().for_each(|name| self.shrink_name(name));
+        self.shrink_rows();
+    }
+
+    /// The first part of [`Self::release`], for some of the values.
+    pub(crate) fn release_values(&mut self, released: &[(NameId, ValueId)]) {
+        for key @ (name, id) in released {
             let waiting = self.limbo.get_mut(key).expect("counted when it was released");
             *waiting -= 1;
             if *waiting > 0 {
@@ -459,15 +477,15 @@ impl HeadIndex {
             *value = Value::default();
             free.push(Reverse(id.0));
         }
-        self.shrink(released);
     }
 
-    /// Gives back the memory that a removal left unused.
-    fn shrink(&mut self, released: &Released) {
-        let touched: BTreeSet<u32> = released.values.iter().map(|(name, _)| name.0).collect();
-        for name in touched {
-            self.names[name as usize].shrink(|text| self.hasher.hash_one(text));
-        }
+    /// The second part of [`Self::release`], for each name that values were released of.
+    pub(crate) fn shrink_name(&mut self, name: NameId) {
+        self.names[name.0 as usize].shrink(|text| self.hasher.hash_one(text));
+    }
+
+    /// The last part of [`Self::release`].
+    pub(crate) fn shrink_rows(&mut self) {
         self.rows.shrink();
         self.count_postings();
         if self.limbo.is_empty() {
