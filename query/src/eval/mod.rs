@@ -149,7 +149,7 @@ impl Evaluator<'_> {
                 self.histogram(function, *vector, *vector_span, grid)
             }
             Op::Info(info) => self.info(info, grid, node.span),
-            Op::NativeOnly(vector) => self.vector(*vector, grid).map(|_| self.rows(grid)),
+            Op::Nothing(vector) => self.vector(*vector, grid).map(|_| self.rows(grid)),
             Op::Aggregate(a) => self.aggregate(a, grid),
             Op::Invariant(inner) => self.repeat(self.vector(*inner, &grid.first_only())?, grid),
             other => unreachable!("the parser took {other:?} for a vector"),

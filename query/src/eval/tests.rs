@@ -212,6 +212,7 @@ fn labels_math_and_sorting() {
     check("histogram_quantile(0.5, sum by (le) (rate(lat_bucket[1m])))", &["{} 1"]);
     check("histogram_fraction(0, 1, lat_bucket)", &["{} 0.5"]);
     check("histogram_count(up)", &[]);
+    check("start_timestamp(up)", &[]);
     let sorted = at("sort_desc(req_total)", 100).unwrap();
     assert!(lines(&sorted.value)[0].ends_with(" 220"));
     check(r#""text""#, &["text"]);
@@ -279,11 +280,6 @@ fn info_adds_the_labels_of_a_target() {
         r#"1 + info(req_total, {__name__="twin_info"})"#,
         "found duplicate series for info metric: existing",
     );
-}
-
-#[test]
-fn what_is_not_there_yet_says_so() {
-    check_fails("start_timestamp(up)", "start_timestamp() is not supported yet");
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Lowering<'_> {
             | F::HistogramCount
             | F::HistogramSum
             | F::HistogramStddev
-            | F::HistogramStdvar => Op::NativeOnly(args.node(0)),
+            | F::HistogramStdvar
+            | F::StartTimestamp => Op::Nothing(args.node(0)),
             F::Clamp => clamp(args, Some(1), Some(2)),
             F::ClampMax => clamp(args, None, Some(1)),
             F::ClampMin => clamp(args, Some(1), None),

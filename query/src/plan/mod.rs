@@ -81,8 +81,8 @@ pub(crate) enum Op {
     Histogram { function: HistogramOp, vector: NodeId, vector_span: Span },
     /// `info`.
     Info(InfoNode),
-    /// A function of native histograms: floats give nothing.
-    NativeOnly(NodeId),
+    /// A function of what no sample has, native histograms or start timestamps: floats give nothing.
+    Nothing(NodeId),
     /// An aggregation.
     Aggregate(AggregateNode),
     /// An operator on two scalars.
