@@ -10,6 +10,7 @@ mod hidden;
 mod known_times;
 mod missing;
 mod pieces;
+mod texts;
 mod tombstone;
 mod view;
 

@@ -4,6 +4,7 @@ use super::cursor::SeriesCursor;
 use super::head_rows::HeadRows;
 use super::hidden::{Tombstones, is_name_gone, values_gone};
 use super::missing::{BlockAside, Missing};
+use super::texts::Texts;
 use super::{ReadError, block_rows::BlockRows};
 use crate::block::{Block, BlockShard, Tier};
 use crate::head::Head;
@@ -143,7 +144,7 @@ impl View {
         range: TimeRange,
         limit: Option<usize>,
     ) -> Result<Vec<String>, ReadError> {
-        let mut values = BTreeSet::new();
+        let mut values = Texts::new(limit);
         if selectors.is_empty() {
             self.missing.note_aside(&self.state.aside, range);
             for shard in &self.head.shards {
@@ -156,14 +157,12 @@ impl View {
             }
         }
         self.for_each_selected(selectors, range, |cursor| {
-            if let Some(Some(value)) = self.missing.or_note(cursor.label(name))
-                && !values.contains(&*value)
-            {
-                values.insert(value.into_owned());
+            if let Some(Some(value)) = self.missing.or_note(cursor.label(name)) {
+                values.add(&value);
             }
             Ok(true)
         })?;
-        Ok(values.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+        Ok(values.finish())
     }
 
     /// The labels of such series, without duplicates, at most `limit` of them.
@@ -281,12 +280,7 @@ impl View {
 }
 
 /// Adds the values that a shard of a block has of a label.
-fn block_values(
-    shard: &BlockShard<'_>,
-    name: &str,
-    gone: &Bitmap,
-    out: &mut BTreeSet<String>,
-) -> Result<(), ReadError> {
+fn block_values(shard: &BlockShard<'_>, name: &str, gone: &Bitmap, out: &mut Texts) -> Result<(), ReadError> {
     let Some(id) = shard.name_id(name)? else { return Ok(()) };
     let values_gone = values_gone(shard, id, gone)?;
     let mut texts = Values::default();
@@ -295,13 +289,13 @@ fn block_values(
         texts.clear();
         shard.values(id, from..n.min(from + SCAN_VALUES as u32), &mut texts)?;
         let left = (from..).zip(texts.iter()).filter(|(id, _)| !values_gone.contains(&ValueId(*id)));
-        out.extend(left.map(|(_, text)| text.to_string()));
+        left.for_each(|(_, text)| out.add(text));
     }
     Ok(())
 }
 
 /// Adds the values that a shard's head has of a label, a thousand per hold of the lock.
-fn head_values(shard: &Shard, name: &str, gone: &Bitmap, out: &mut BTreeSet<String>) {
+fn head_values(shard: &Shard, name: &str, gone: &Bitmap, out: &mut Texts) {
     let Some((id, n)) = ({
         let index = shard.index.read();
         index.name_id(name).map(|id| (id, index.value_count(id)))
@@ -317,6 +311,6 @@ fn head_values(shard: &Shard, name: &str, gone: &Bitmap, out: &mut BTreeSet<Stri
         texts.clear();
         shard.index.read().copy_values_in_use(id, from..n.min(from + SCAN_VALUES as u32), &mut texts);
         let is_left = |(id, text): &(u32, &str)| !text.is_empty() && !values_gone.contains(&ValueId(*id));
-        out.extend((from..).zip(texts.iter()).filter(is_left).map(|(_, text)| text.to_string()));
+        (from..).zip(texts.iter()).filter(is_left).for_each(|(_, text)| out.add(text));
     }
 }
