@@ -260,6 +260,8 @@ pub(crate) struct Scratch {
     range: RangeScratch,
     /// What is still to be met, of each stage that has steps.
     misuse: Vec<Option<Misuse>>,
+    /// The rates of the series at hand that gave any value, whatever is made of it later.
+    rated: Vec<Span>,
     notes: Notes,
     _held: Held,
 }
@@ -310,7 +312,8 @@ impl<'q> Pipeline<'q> {
             rows.push(RowBuf::new(steps));
         }
         let (notes, range) = (Notes::default(), RangeScratch::default());
-        Ok(Scratch { rows, t: Vec::new(), v: Vec::new(), range, misuse, notes, _held: held })
+        let (t, v, rated) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Scratch { rows, t, v, range, misuse, rated, notes, _held: held })
     }
 
     /// Passes all series of `part` through; those with values go to `consume`.
@@ -335,11 +338,10 @@ impl<'q> Pipeline<'q> {
             queryable += work.queryable;
             ticker.tick(work.total)?;
             let row = scratch.rows.last().expect("a pipeline begins with a stage that has steps");
-            if row.is_empty() {
-                continue;
+            if !row.is_empty() {
+                consume(part, row)?;
             }
-            consume(part, row)?;
-            self.remark(part, &mut scratch.notes)?;
+            self.remark(part, &scratch.rated, &mut scratch.notes)?;
         }
         eval.counters.series.fetch_add(series, Ordering::Relaxed);
         eval.counters.samples_read.fetch_add(read, Ordering::Relaxed);
@@ -360,6 +362,7 @@ impl<'q> Pipeline<'q> {
     ) -> Result<Work, QueryError> {
         let mut level = 0;
         let mut work = Work::default();
+        scratch.rated.clear();
         for stage in &self.stages {
             match stage {
                 Stage::Map(map) => map.apply(&mut scratch.rows[level - 1]),
@@ -374,7 +377,7 @@ impl<'q> Pipeline<'q> {
                     work.add(spec.grid.count);
                     level += 1;
                 }
-                Stage::Range { function, spec, params, inner, .. } => {
+                Stage::Range { function, spec, params, inner, counter, .. } => {
                     let (before, rows) = scratch.rows.split_at_mut(level);
                     let samples = match inner {
                         Some(grid) => row_samples(&before[level - 1], grid, &mut scratch.t, &mut scratch.v),
@@ -385,6 +388,7 @@ impl<'q> Pipeline<'q> {
                     if let Some(misuse) = &mut scratch.misuse[level] {
                         misuse.check(eval, *function, params, scratch.range.windows())?;
                     }
+                    scratch.rated.extend(counter.filter(|_| !rows[0].is_empty()));
                     work.queryable += if inner.is_none() { held } else { 0 };
                     work.add(spec.grid.count);
                     work.add(usize::try_from(held).unwrap_or(usize::MAX));
@@ -396,9 +400,8 @@ impl<'q> Pipeline<'q> {
     }
 
     /// Remarks on rates of what is no counter by its name.
-    fn remark(&self, part: &mut dyn Part, notes: &mut Notes) -> Result<(), QueryError> {
-        for stage in &self.stages {
-            let Stage::Range { counter: Some(span), .. } = stage else { continue };
+    fn remark(&self, part: &mut dyn Part, rated: &[Span], notes: &mut Notes) -> Result<(), QueryError> {
+        for span in rated {
             let name = match self.selector.name() {
                 Some(name) => std::borrow::Cow::Borrowed(name),
                 None => part.label(METRIC_NAME)?.unwrap_or_default(),
