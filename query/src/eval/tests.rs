@@ -307,6 +307,7 @@ fn remarks_name_their_place() {
     let output = at("sum(rate(up[1m])) + rate(req_total[1m])", 100);
     assert!(output.is_ok_and(|o| o.infos
         == ["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:10)"]));
+    assert!(at("1 + rate((up)[1m:10s])", 100).unwrap().infos[0].ends_with("\"up\" (1:1)"));
     assert_eq!(at("rate(up[1m]) > 9", 100).unwrap().infos.len(), 1, "also where nothing is left of it");
     let warnings = |query: &str| at(query, 100).unwrap().warnings;
     assert_eq!(

@@ -170,10 +170,14 @@ impl Lowering<'_> {
         let op = if c.function.id == FunctionId::AbsentOverTime {
             Op::AbsentOverTime { windows, labels: absent_labels(argument) }
         } else {
-            // A warning about a quantile points at the quantile, one about the series at these.
-            let argument =
-                if function == RangeFunction::Quantile { c.args[0].without_parens() } else { argument };
-            Op::Range { function, windows, params, argument: argument.span() }
+            // A warning about a quantile points at the quantile, one about the series at these. What is in a subquery has no
+            // place of its own to the reference.
+            let argument = match argument {
+                _ if function == RangeFunction::Quantile => c.args[0].without_parens().span(),
+                Expr::Subquery(_) if function.wants_counter() => Span::default(),
+                series => series.span(),
+            };
+            Op::Range { function, windows, params, argument }
         };
         Ok(self.push(op, c.span, invariant, invariant))
     }

@@ -8,6 +8,7 @@ mod top;
 
 use super::budget::Held;
 use super::labels::grouped;
+use super::math;
 use super::rows::{RowBuf, RowLabels, Rows};
 use super::stream::{Input, Series, Sink};
 use super::{Evaluator, Grid};
@@ -100,9 +101,9 @@ pub(crate) struct Job<'a, 'q> {
     param: &'a [f64],
 }
 
-/// The smallest and greatest value; of nothing, `(inf, -inf)`.
+/// The smallest and greatest value; of nothing, `(inf, -inf)`. Any NaN makes both NaN, but for an infinity that is the extreme.
 fn extent(values: &[f64]) -> (f64, f64) {
-    let fold = |(low, high): (f64, f64), &v: &f64| (low.min(v), high.max(v));
+    let fold = |(low, high): (f64, f64), &v: &f64| (math::min(low, v), math::max(high, v));
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), fold)
 }
 
