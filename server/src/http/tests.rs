@@ -370,7 +370,7 @@ async fn flush_moves_the_head_into_blocks() {
 }
 
 #[tokio::test]
-async fn compact_merges_the_blocks_of_a_window() {
+async fn compact_merges_the_blocks_of_a_day() {
     let server = Server::open(&[]);
     let post = |call: &str| request(Method::POST, &format!("/api/v1/admin/tsdb/{call}"), "");
     for name in ["x", "y"] {
@@ -383,7 +383,7 @@ async fn compact_merges_the_blocks_of_a_window() {
     let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
     assert!(metrics.contains("\ncardinal_blocks 1.0\n"), "{metrics}");
     assert!(metrics.contains("\ncardinal_compactions_total{result=\"merged\"} 1\n"), "{metrics}");
-    assert!(metrics.contains("\ncardinal_level_blocks{tier=\"raw\",level=\"0\"} 1.0\n"), "{metrics}");
+    assert!(metrics.contains("\ncardinal_level_blocks{tier=\"raw\",level=\"1\"} 1.0\n"), "{metrics}");
     let both = server.data("/api/v1/query?query={__name__=~%22x|y%22}").await;
     assert_eq!(both["result"].as_array().map(Vec::len), Some(2));
     let refusing = Server::open(&[("admin.enabled", "false")]);
