@@ -1,5 +1,8 @@
 //! Queries over small series in memory, and the properties that hold whatever the plan.
 
+use crate::parse::ast::AggregateOp;
+use crate::parse::functions::FUNCTIONS;
+use crate::parse::{FunctionId, ValueType};
 use crate::source::{MemorySeries, MemorySource};
 use crate::{CancelToken, Engine, EngineOptions, Limits, Output, QueryError, QueryOptions, Value};
 use cardinal_storage::model::{DurationMs, LabelSet, METRIC_NAME, TimestampMs, stale_nan};
@@ -280,6 +283,32 @@ fn info_adds_the_labels_of_a_target() {
         r#"1 + info(req_total, {__name__="twin_info"})"#,
         "found duplicate series for info metric: existing",
     );
+}
+
+#[test]
+fn every_function_and_aggregation_is_evaluated() {
+    let written = |t: ValueType| match t {
+        ValueType::Vector => "up",
+        ValueType::Matrix => "up[1m]",
+        ValueType::Scalar => "0.5",
+        ValueType::String => "\"x\"",
+    };
+    for f in FUNCTIONS {
+        for count in [f.args_min, f.args_max.unwrap_or(f.args_min + 2)] {
+            let mut args: Vec<_> = (0..count).filter_map(|i| f.arg(i)).map(written).collect();
+            if f.id == FunctionId::Info && count == 2 {
+                args[1] = "{x=~\".*\"}";
+            }
+            let query = format!("{}({})", f.name, args.join(", "));
+            at(&query, 100).unwrap_or_else(|e| panic!("{query}: {e}"));
+            over(&engine(1, true), &source(2), &query).unwrap_or_else(|e| panic!("{query} over time: {e}"));
+        }
+    }
+    for (op, name) in AggregateOp::ALL {
+        let param = op.param().map_or(String::new(), |t| format!("{}, ", written(t)));
+        let query = format!("{name} by (job) ({param}up)");
+        at(&query, 100).unwrap_or_else(|e| panic!("{query}: {e}"));
+    }
 }
 
 #[test]

@@ -100,11 +100,6 @@ impl Lowering<'_> {
         }
     }
 
-    /// The one error for everything that the language has and the evaluator has not.
-    pub(super) fn unsupported(&self, what: &str, span: Span) -> QueryError {
-        self.error(span, format!("{what} is not supported yet"))
-    }
-
     /// An execution error at `span`.
     pub(super) fn error(&self, span: Span, message: String) -> QueryError {
         QueryError::Execution { position: Some(Position::of(self.query, span.start as usize)), message }
@@ -162,7 +157,7 @@ impl Lowering<'_> {
                 Ok((Windows::Series { selector, range: self.length(range, LengthUse::Positive)? }, fixed))
             }
             Expr::Subquery(s) => self.subquery(s),
-            other => Err(self.unsupported("this range vector", other.span())),
+            other => unreachable!("the parser took {other:?} for a range vector"),
         }
     }
 

@@ -106,13 +106,11 @@ impl Lowering<'_> {
                 let unit = if args.len() > 1 { args.node(1) } else { self.constant(1.0, c.span).id };
                 Op::Map { map: MapOp::Round(unit), vector: args.node(0) }
             }
-            id => match math_function(id) {
-                Some(f) => {
-                    let vector = if args.len() > 0 { args.node(0) } else { self.now(c.span) };
-                    Op::Map { map: MapOp::Math(f), vector }
-                }
-                None => return Err(self.unsupported(&format!("the function {}()", c.function.name), c.span)),
-            },
+            id => {
+                let Some(f) = math_function(id) else { unreachable!("{id:?} has no operation") };
+                let vector = if args.len() > 0 { args.node(0) } else { self.now(c.span) };
+                Op::Map { map: MapOp::Math(f), vector }
+            }
         };
         Ok(op)
     }
