@@ -15,12 +15,12 @@ use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadLog, HeadPos};
-use crate::head::{CheckpointError, Head, HeadLogError, HeadOptions, checkpoint};
+use crate::head::{CheckpointError, Head, HeadDamage, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace, Unmapped};
-use crate::model::{BlockId, DurationMs, Lsn, ShardCount};
+use crate::model::{BlockId, DurationMs, Lsn, ShardCount, TimeRange, TimestampMs, Window};
 use crate::read::Tombstones;
 use crate::read::{BlockAside, ViewState};
-use crate::wal::{Log, Wal, WalError};
+use crate::wal::{self, Log, Wal, WalError};
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
 use parking_lot::Mutex;
@@ -127,6 +127,12 @@ impl Database {
         let tombstones = state.tombstones_over(&Tombstones::default(), shards);
         let committed = manifest.committed();
         let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
+        note_damage(
+            &head,
+            &replayed,
+            blocks.values().map(|b| b.spec().window.end()).max(),
+            options.clock.now(),
+        );
         let database = Arc::new(Self {
             dir,
             fs,
@@ -290,6 +296,9 @@ pub(super) fn load_head(
     let options = head_options(dir, shards, state);
     let first_segment = state.checkpoint.as_ref().map_or(0, |c| c.wal_segment);
     let wal_dir = wal_dir(dir);
+    if mending == Mending::Mend {
+        wal::finish_replacing(&**fs, &wal_dir, &dir.join(QUARANTINE_DIR)).map_err(WalError::from)?;
+    }
     let (loaded, log) = std::thread::scope(|scope| {
         let log = scope.spawn(|| Log::read(&**fs, &wal_dir, first_segment));
         let loaded = load_checkpoint(fs, dir, state, &options);
@@ -359,6 +368,18 @@ pub(super) fn open_blocks<'a>(
         }
     }
     Ok((blocks, aside.into()))
+}
+
+/// Lets answers say what the head lacks: of the times behind the newest block, or of the head where that begins earlier, up to now.
+fn note_damage(head: &Head, replayed: &Replayed, newest_block: Option<TimestampMs>, now: TimestampMs) {
+    let texts: Vec<String> = replayed.log_damage.iter().chain(&replayed.head_damage).cloned().collect();
+    if texts.is_empty() {
+        return;
+    }
+    let after = newest_block.unwrap_or(TimestampMs::MIN);
+    let after = head.oldest().map_or(after, |oldest| after.min(Window::of(oldest, head.window).start));
+    let range = TimeRange { after, until: now.max(head.newest()) };
+    head.damage.set(HeadDamage { texts, range }).expect("a head is opened once");
 }
 
 fn tell_damage(head_damage: &[String]) {

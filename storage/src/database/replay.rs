@@ -30,6 +30,8 @@ pub(super) struct Replayed {
     pub(super) orphans: u64,
     pub(super) torn_tails: u64,
     pub(super) corruptions: u64,
+    /// What of the log could not be read.
+    pub(super) log_damage: Vec<String>,
     /// What of the checkpoint and the head-chunk log could not be read.
     pub(super) head_damage: Vec<String>,
 }
@@ -67,8 +69,9 @@ pub(super) fn replay(
     replayed.batches = report.batches;
     replayed.torn_tails = report.torn.len() as u64;
     let missing = missing(&report, loaded, wal_dir);
-    replayed.corruptions = (report.corruptions.len() + report.bare.len() + missing.len()) as u64
-        + u64::from(lacks_its_beginning(&report, first_segment));
+    replayed.log_damage = texts(&report, &missing);
+    replayed.corruptions =
+        replayed.log_damage.len() as u64 + u64::from(lacks_its_beginning(&report, first_segment));
     tell(&report, &missing, wal_dir, first_segment);
     if replayed.orphans > 0 {
         tracing::warn!(
@@ -111,8 +114,19 @@ fn missing(report: &ReplayReport, loaded: &Loaded, dir: &Path) -> Vec<Missing> {
     before.into_iter().chain(behind).collect()
 }
 
+/// What could not be read, in words.
+fn texts(report: &ReplayReport, missing: &[Missing]) -> Vec<String> {
+    let of_report = report.unreadable.iter().map(ToString::to_string);
+    let of_report = of_report.chain(report.bare.iter().map(ToString::to_string));
+    let of_report = of_report.chain(report.corruptions.iter().map(ToString::to_string));
+    of_report.chain(missing.iter().map(ToString::to_string)).collect()
+}
+
 /// Says what could not be read, and where.
 fn tell(report: &ReplayReport, missing: &[Missing], dir: &Path, first_segment: u64) {
+    for damage in &report.unreadable {
+        tracing::error!(%damage, kept = ?damage.kept, "the log cannot be read as a whole; the rest of it is served");
+    }
     report
         .bare
         .iter()

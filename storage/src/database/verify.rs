@@ -274,6 +274,7 @@ fn check_wal(fs: &dyn Fs, dir: &Path, state: &State, found: &mut Verification) {
     match read {
         Ok(report) => {
             found.wal_batches = report.batches;
+            report.unreadable.iter().for_each(|u| found.add(Part::Wal, u));
             report.corruptions.iter().for_each(|c| found.add(Part::Wal, c));
             if first > 0 && report.first_segment != Some(first) {
                 let dir = wal_dir(dir);

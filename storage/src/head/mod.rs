@@ -21,13 +21,13 @@ pub(crate) mod shard;
 mod slab;
 pub(crate) mod symbols;
 
-use crate::model::{DurationMs, HashSeed, ShardCount, ShardId, TimestampMs};
+use crate::model::{DurationMs, HashSeed, ShardCount, ShardId, TimeRange, TimestampMs};
 use log::HeadLog;
 use metadata::MetadataStore;
 use parking_lot::Mutex;
 use shard::Shard;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use checkpoint::CheckpointError;
 pub use log::{HeadLogError, LogCorruption};
@@ -51,6 +51,17 @@ pub(crate) struct Head {
     pub(crate) shards: Vec<Shard>,
     pub(crate) log: HeadLog,
     pub(crate) metadata: Mutex<MetadataStore>,
+    /// What of it could not be read when it was loaded; unset where nothing is missing.
+    pub(crate) damage: OnceLock<HeadDamage>,
+}
+
+/// What a head lacks that was found damaged at the start.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadDamage {
+    /// Each file, offset, expected and found.
+    pub(crate) texts: Vec<String>,
+    /// Where the samples lie that may be missing.
+    pub(crate) range: TimeRange,
 }
 
 impl Head {
@@ -68,6 +79,7 @@ impl Head {
             shards: options.shards.iter().map(shard).collect(),
             log,
             metadata: Mutex::default(),
+            damage: OnceLock::new(),
         }
     }
 
@@ -87,6 +99,12 @@ impl Head {
     /// The time of the newest sample of any series.
     pub(crate) fn newest(&self) -> TimestampMs {
         self.shards.iter().map(|s| s.series.lock().newest()).max().unwrap_or(TimestampMs::MIN)
+    }
+
+    /// The time of the oldest sample that came since the start or is in the checkpoint.
+    pub(crate) fn oldest(&self) -> Option<TimestampMs> {
+        let oldest = self.shards.iter().map(|s| s.series.lock().oldest()).min();
+        oldest.filter(|t| *t != TimestampMs::MAX)
     }
 
     /// Heap bytes of everything but the log's buffer.

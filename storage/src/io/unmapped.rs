@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Reads whole files where maps are asked for, so that a bad sector is an error and not the end of the process.
+/// Reads whole files where maps are asked for, so that a bad sector is damage, with zeros that no checksum fits, and not the end of
+/// the process.
 #[derive(Debug)]
 pub struct Unmapped(pub Arc<dyn Fs>);
 
@@ -43,7 +44,7 @@ impl Fs for Unmapped {
     }
 
     fn map(&self, path: &Path) -> io::Result<Region> {
-        Ok(Region::from_vec(self.0.open(path, OpenMode::Read)?.read_all()?))
+        super::readable::region_of_readable(&*self.0, path)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

@@ -3,6 +3,7 @@
 //! Readers leave out what is damaged and go on; what they left out is noted here, so that an answer can say so.
 
 use super::ReadError;
+use crate::head::Head;
 use crate::model::{BlockId, TimeRange, Window};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -41,6 +42,13 @@ impl Missing {
                 "data are missing from this answer: block {} was set aside: {}",
                 block.id, block.why
             ));
+        }
+    }
+
+    /// Notes what a head lacks that a reader of `range` may want.
+    pub(crate) fn note_head(&self, head: &Head, range: TimeRange) {
+        for text in head.damage.get().filter(|d| d.range.overlaps(range)).iter().flat_map(|d| &d.texts) {
+            self.add(format!("data may be missing from this answer: when the server was started, {text}"));
         }
     }
 

@@ -70,6 +70,7 @@ impl View {
         let mut blocks = Vec::new();
         let missing = &*self.missing;
         missing.note_aside(&self.state.aside, range);
+        missing.note_head(&self.head, range);
         for (number, block) in self.blocks_in(range).enumerate() {
             let Some(of_shard) = block.shard(shard.id) else { continue };
             let Some(mut ordinals) = missing.or_note(select(&of_shard, matchers)) else { continue };
@@ -120,6 +121,7 @@ impl View {
         let mut names = BTreeSet::new();
         if selectors.is_empty() {
             self.missing.note_aside(&self.state.aside, range);
+            self.missing.note_head(&self.head, range);
             for shard in &self.head.shards {
                 self.head_names(shard, range, &mut names);
                 for of_shard in self.blocks_in(range).filter_map(|b| b.shard(shard.id)) {
@@ -147,6 +149,7 @@ impl View {
         let mut values = Texts::new(limit);
         if selectors.is_empty() {
             self.missing.note_aside(&self.state.aside, range);
+            self.missing.note_head(&self.head, range);
             for shard in &self.head.shards {
                 head_values(shard, name, &self.head_gone(shard, range), &mut values);
                 for of_shard in self.blocks_in(range).filter_map(|b| b.shard(shard.id)) {

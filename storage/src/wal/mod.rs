@@ -16,6 +16,7 @@
 mod batch;
 mod buffer;
 mod plan;
+mod replace;
 mod replay;
 mod scan;
 mod segment;
@@ -25,7 +26,8 @@ mod writer;
 
 pub use batch::{BatchBuilder, BatchReader, LoggedSample, Record, RecordError, SamplesRecord};
 pub use buffer::Reservation;
-pub use replay::{Corruption, ReplayReport, TornTail, inspect, replay};
+pub(crate) use replace::finish as finish_replacing;
+pub use replay::{BareSegment, Corruption, ReplayReport, TornTail, UnreadableBytes, inspect, replay};
 pub(crate) use replay::{Log, LogBatch};
 pub use ticket::Ticket;
 

@@ -6,8 +6,8 @@
 use super::batch::{self, BatchReader, Found};
 use super::plan::{Cut, Delivery, Loss, Plan, plan};
 use super::scan::{Scan, Span, scan};
-use super::{WalError, segment};
-use crate::io::{Fs, OpenMode};
+use super::{WalError, replace, segment};
+use crate::io::{Fs, OpenMode, Unreadable, read_readable};
 use crate::model::Lsn;
 use std::io;
 use std::ops::{Range, RangeInclusive};
@@ -35,6 +35,8 @@ pub struct ReplayReport {
     pub corruptions: Vec<Corruption>,
     /// Segments of which nothing is left; what they held is not known.
     pub bare: Vec<BareSegment>,
+    /// What the disk does not deliver.
+    pub unreadable: Vec<UnreadableBytes>,
     /// Where the oldest batch delivered begins.
     pub from: Option<(PathBuf, u64)>,
     /// Where the newest batch delivered ends.
@@ -50,6 +52,23 @@ pub struct BareSegment {
     pub file: PathBuf,
     /// Its length.
     pub bytes: u64,
+}
+
+/// A part of a segment that the disk does not deliver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} offset {offset}: expected {bytes} bytes of the log, found none that can be read ({error}): what they held is lost unless the disk delivers them again",
+    .file.display())]
+pub struct UnreadableBytes {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where.
+    pub offset: u64,
+    /// How many.
+    pub bytes: u64,
+    /// What the disk said.
+    pub error: String,
+    /// Where the segment is now, as it was; a copy with zeros took its place. None where nothing was mended, or there was no room.
+    pub kept: Option<PathBuf>,
 }
 
 /// The end of a segment that does not count.
@@ -109,6 +128,7 @@ pub fn replay<E: From<WalError>>(
     from_segment: u64,
     on_batch: &mut dyn FnMut(Lsn, BatchReader<'_>) -> Result<(), E>,
 ) -> Result<ReplayReport, E> {
+    replace::finish(fs, dir, quarantine).map_err(WalError::from)?;
     let mut log = Log::read(fs, dir, from_segment)?;
     log.deliver(&mut |run| run.iter().try_for_each(|batch| on_batch(batch.lsn, batch.records())))?;
     Ok(log.mend(quarantine)?)
@@ -148,14 +168,20 @@ impl<'a> Log<'a> {
         numbers.retain(|&n| n >= from_segment);
         let mut bytes = Vec::new();
         let mut scans = Vec::with_capacity(numbers.len());
+        let mut unreadable = Vec::new();
         for &number in &numbers {
             let file = segment::path(dir, number);
-            load(fs, &file, &mut bytes)?;
+            for Unreadable { bytes, error } in load(fs, &file, &mut bytes)? {
+                let (file, offset, bytes) = (file.clone(), bytes.start, bytes.end - bytes.start);
+                unreadable.push(UnreadableBytes { file, offset, bytes, error, kept: None });
+            }
             let newer =
                 |e: super::scan::NewerVersion| WalError::Newer { file, offset: e.offset, found: e.found };
             scans.push(scan(&bytes).map_err(newer)?);
         }
-        Ok(Self::decide(fs, dir, numbers, &scans))
+        let mut log = Self::decide(fs, dir, numbers, &scans);
+        log.report.unreadable = unreadable;
+        Ok(log)
     }
 
     fn decide(fs: &'a dyn Fs, dir: &'a Path, numbers: Vec<u64>, scans: &[Scan]) -> Self {
@@ -262,19 +288,33 @@ impl<'a> Log<'a> {
     }
 
     fn keep_and_cut(&mut self, quarantine: &Path) -> io::Result<()> {
+        // A segment that could not be replaced stays as it is: nothing is written where the disk fails.
+        let mut untouched = Vec::new();
+        for of_segment in self.report.unreadable.chunk_by_mut(|a, b| a.file == b.file) {
+            match replace::replace(self.fs, &of_segment[0].file, quarantine) {
+                Ok(kept) => of_segment.iter_mut().for_each(|u| u.kept = Some(kept.clone())),
+                Err(error) => {
+                    let file = of_segment[0].file.clone();
+                    tracing::error!(%error, file = %file.display(), "a segment of the log that cannot be read as a whole could not be put away");
+                    untouched.push(file);
+                }
+            }
+        }
         for corruption in &mut self.report.corruptions {
             let span = Span { from: corruption.offset, to: corruption.offset + corruption.bytes };
             corruption.kept = keep(self.fs, &corruption.file, span, quarantine, "damaged");
         }
-        for torn in &mut self.report.torn {
+        for torn in self.report.torn.iter_mut().filter(|t| !untouched.contains(&t.file)) {
             let span = Span { from: torn.offset, to: torn.offset + torn.bytes };
             torn.kept = keep(self.fs, &torn.file, span, self.dir, "torn");
             let file = self.fs.open(&torn.file, OpenMode::ReadWrite)?;
             file.set_len(torn.offset)?;
             file.sync_data()?;
         }
-        self.unsynced.iter().try_for_each(|(segment, span)| self.write_again(*segment, *span))?;
-        (0..self.numbers.len()).for_each(|segment| self.trim(segment));
+        let is_touched = |segment: usize| !untouched.contains(&self.path(segment));
+        let unsynced = self.unsynced.iter().filter(|(segment, _)| is_touched(*segment));
+        unsynced.into_iter().try_for_each(|(segment, span)| self.write_again(*segment, *span))?;
+        (0..self.numbers.len()).filter(|s| is_touched(*s)).for_each(|segment| self.trim(segment));
         Ok(())
     }
 
@@ -307,7 +347,7 @@ impl<'a> Log<'a> {
 /// Reads a whole file into `bytes`, or into fresh memory where these are still held.
 fn load_shared(fs: &dyn Fs, path: &Path, bytes: &mut Arc<Vec<u8>>) -> io::Result<()> {
     if let Some(free) = Arc::get_mut(bytes) {
-        return load(fs, path, free);
+        return load(fs, path, free).map(drop);
     }
     let mut fresh = Vec::new();
     load(fs, path, &mut fresh)?;
@@ -315,14 +355,9 @@ fn load_shared(fs: &dyn Fs, path: &Path, bytes: &mut Arc<Vec<u8>>) -> io::Result
     Ok(())
 }
 
-/// Reads a whole file into `bytes`. What they held is overwritten without being zeroed first.
-fn load(fs: &dyn Fs, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let file = fs.open(path, OpenMode::Read)?;
-    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    bytes.truncate(len);
-    bytes.try_reserve_exact(len - bytes.len())?;
-    bytes.resize(len, 0);
-    file.read_exact_at(bytes, 0)
+/// Reads a whole file into `bytes`, zeros for what cannot be read. What they held is overwritten without being zeroed first.
+fn load(fs: &dyn Fs, path: &Path, bytes: &mut Vec<u8>) -> io::Result<Vec<Unreadable>> {
+    read_readable(&*fs.open(path, OpenMode::Read)?, bytes)
 }
 
 fn changed(file: &Path, at: u64) -> io::Error {

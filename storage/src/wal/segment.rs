@@ -16,6 +16,8 @@ const CRC_AT: usize = FIRST_AT + 8;
 /// The bytes of a segment before its first batch.
 pub(super) const HEADER_LEN: usize = CRC_AT + 4 + 4;
 
+/// What a segment's name ends with.
+pub(super) const ENDING: &str = "wal";
 /// The next segment, allocated in advance.
 const SPARE: &str = "spare";
 

@@ -61,6 +61,7 @@ fn put_log(report: &mut Report, log: &ReplayReport) {
         ],
     );
     report.problems.extend(log.corruptions.iter().map(ToString::to_string));
+    report.problems.extend(log.unreadable.iter().map(ToString::to_string));
     report.problems.extend(log.bare.iter().map(ToString::to_string));
 }
 

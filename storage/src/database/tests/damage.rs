@@ -293,3 +293,105 @@ fn a_log_that_ends_below_the_checkpoint_is_damage() {
     // The batch is torn: by itself that is a write that a crash interrupted.
     assert_eq!(open(&fs).stats().replay_corruptions, 1);
 }
+
+/// A directory with samples of `series` series in the head, all of them in the log; which segments it has.
+fn unreadable_log(restarts: u64, bytes: std::ops::Range<u64>, segment: usize) -> (SimFs, Model, PathBuf) {
+    let fs = SimFs::new(1);
+    for restart in 0..restarts {
+        let db = open(&fs);
+        for i in 0..100 {
+            let l = labels("m", &(i % 3).to_string(), i);
+            let t = HOUR + restart as i64 * 60_000;
+            append(&db, &[(&l, &[(t, i as f64)])]).unwrap().ticket.wait().unwrap();
+        }
+        db.close().unwrap();
+    }
+    let db = open(&fs);
+    let model = contents(&db);
+    db.close().unwrap();
+    let wal = Path::new("/data/wal");
+    let names = fs.read_dir(wal).unwrap().into_iter().map(|e| e.name).filter(|n| n.ends_with(".wal"));
+    let path = wal.join(names.collect::<Vec<_>>().swap_remove(segment));
+    fs.make_unreadable(&path, bytes).unwrap();
+    (fs, model, path)
+}
+
+#[test]
+fn a_log_that_the_disk_does_not_deliver_costs_what_lies_there_and_is_kept() {
+    // In the middle of the first segment; its beginning; the end of the second, where nothing follows that would tell of a loss.
+    for (bytes, segment) in [(5000..5001, 0), (0..1, 0), (4200..4300, 1)] {
+        let (fs, model, path) = unreadable_log(2, bytes.clone(), segment);
+        let db = open(&fs);
+        let view = db.view();
+        let found = read(&view, &[], TimeRange::ALL);
+        assert!(!found.is_empty() && found != model, "{bytes:?} of segment {segment}");
+        assert!(found.iter().all(|(l, points)| points.iter().all(|(t, v)| model[l].get(t) == Some(v))));
+        let warnings = view.warnings().join("\n");
+        assert!(warnings.contains("found none that can be read"), "{warnings}");
+        assert!(warnings.contains(&*path.to_string_lossy()), "{warnings}");
+        assert!(db.stats().replay_corruptions > 0);
+        let kept = Path::new("/data/quarantine").join(path.with_extension("unreadable").file_name().unwrap());
+        assert!(fs.exists(&kept).unwrap(), "{kept:?}");
+        // What was sound stays, also through a power cut, and what comes is stored.
+        let new = labels("new", "1", 0);
+        append(&db, &[(&new, &[(2 * HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
+        let found = contents(&db);
+        assert_eq!(found.len(), contents(&open(&fs.crash(0))).len());
+        assert_eq!(contents(&open(&fs.crash(0))), found);
+        // The disk delivers the bytes again: they are there to be read.
+        fs.heal();
+        assert!(len_of(&fs, &kept) > 4300);
+    }
+}
+
+#[test]
+fn putting_away_a_segment_may_end_at_any_operation() {
+    let (fs, ..) = unreadable_log(2, 5000..5001, 0);
+    let whole = contents(&open(&fs.kill()));
+    for at in 0.. {
+        let fs = fs.kill();
+        fs.freeze_at(at);
+        let opened = Database::open(options(&fs));
+        if !fs.is_frozen() {
+            break;
+        }
+        drop(opened);
+        assert_eq!(contents(&open(&fs.crash(at))), whole, "cut at operation {at}");
+    }
+}
+
+#[test]
+fn a_checkpoint_and_a_head_log_that_the_disk_does_not_deliver_cost_what_lies_there() {
+    check_head(3000 - 1024, |fs, file| fs.make_unreadable(file, 5000..5001).unwrap());
+    let (fs, model, _) = checkpointed();
+    let folder = Path::new("/data/head");
+    let segment = folder.join(&fs.read_dir(folder).unwrap()[0].name);
+    fs.make_unreadable(&segment, 9000..9001).unwrap();
+    let db = open(&fs);
+    let view = db.view();
+    let found = read(&view, &[], TimeRange::ALL);
+    assert!(found != model && found.len() > 1000, "{}", found.len());
+    let warnings = view.warnings().join("\n");
+    assert!(warnings.contains("what the same series has before it in this log"), "{warnings}");
+}
+
+#[test]
+fn answers_say_what_the_head_lacks_where_it_lies() {
+    let (fs, _, checkpoint) = checkpointed();
+    fs.corrupt(&checkpoint, 200, 1).unwrap();
+    let db = open(&fs);
+    let view = db.view();
+    view.label_names(&[], closed(0, 2 * HOUR), None).unwrap();
+    assert!(
+        view.warnings().iter().any(|w| w.contains("data may be missing") && w.contains(".ckpt")),
+        "{:?}",
+        view.warnings()
+    );
+    let view = db.view();
+    read(&view, &[], closed(5 * HOUR, 6 * HOUR));
+    assert_eq!(view.warnings(), Vec::<String>::new());
+}
+
+fn closed(from: i64, until: i64) -> TimeRange {
+    TimeRange::closed(TimestampMs(from), TimestampMs(until))
+}

@@ -9,7 +9,7 @@ use crate::head::shard::{SLICE, Shard};
 use crate::head::symbols::HeadIndex;
 use crate::head::{Head, HeadOptions};
 use crate::index::Bitmap;
-use crate::io::{Fs, Region};
+use crate::io::{Fs, Region, map_readable};
 use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount};
 use std::path::Path;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ pub(crate) fn load(
 ) -> Result<Loaded, CheckpointError> {
     let path = path_of(named.dir, named.number);
     let mut damage = Vec::new();
-    let region = fs.map(&path).unwrap_or_else(|source| {
+    let region = map_readable(&*fs, &path).unwrap_or_else(|source| {
         damage.push(CheckpointError::Io { path: path.clone(), source });
         Region::from_vec(Vec::new())
     });

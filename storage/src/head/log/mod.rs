@@ -16,7 +16,7 @@ pub(crate) use record::HeadPos;
 pub use snapshot::LogCorruption;
 pub(crate) use snapshot::LogSnapshot;
 
-use crate::io::{File, Fs, OpenMode, Region};
+use crate::io::{File, Fs, OpenMode, Region, map_readable};
 use crate::model::{TimestampMs, Window};
 use parking_lot::Mutex;
 use record::RecordHeader;
@@ -133,7 +133,7 @@ fn first_page(segment: u32) -> Vec<u8> {
 fn open_segment(fs: &dyn Fs, dir: &Path, segment: u32, needed: usize) -> (Region, Option<HeadLogError>) {
     let path = segment_path(dir, segment);
     let nothing = || Region::from_vec(Vec::new());
-    let region = match fs.map(&path) {
+    let region = match map_readable(fs, &path) {
         Ok(region) => region,
         Err(source) => return (nothing(), Some(HeadLogError::Io { path, source })),
     };

@@ -17,7 +17,9 @@ pub(crate) struct LogSnapshot {
 
 /// A record that could not be read. The rest of the log is not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("head-chunk log {file} offset {offset}: {what}")]
+#[error(
+    "head-chunk log {file} offset {offset}: {what}; what the same series has before it in this log cannot be found either"
+)]
 pub struct LogCorruption {
     /// The segment's file.
     pub file: String,

@@ -3,8 +3,8 @@
 //! It keeps two images: the *live* one, which programs see, and the *durable* one, which is what [`SimFs::crash`] starts
 //! from. Between them lie the changes since the last sync. A power cut keeps or loses each of them by itself: every piece
 //! of a write (cut at 4 KiB pages, and sometimes torn within), every change of length, every created, renamed or removed
-//! directory entry. A rename within a directory is one change; one across directories is two, so that the target's
-//! directory has to be synced first.
+//! directory entry. A rename within a directory is one change; one across directories is two, so that what was renamed may be in
+//! either or in both, but never in none.
 //!
 //! Every mutating operation has an index, counted from 0 by [`SimFs::ops`]. A test runs a script once to learn how many
 //! there are, then once per index, cutting or failing there. Reads are counted apart, by [`SimFs::reads`]; a range of a file
@@ -116,14 +116,14 @@ impl SimFs {
         self.state.lock().heal();
     }
 
-    /// The disk after a power cut now: a new file system that shares nothing with this one, without faults and locks. Of
+    /// The disk after a power cut now: a new file system that shares nothing with this one, without planned faults and locks. Of
     /// what was not synced, seed 0 keeps nothing, seed 1 everything, any other a draw.
     pub fn crash(&self, seed: u64) -> Self {
         Self { state: Arc::new(Mutex::new(self.state.lock().crashed(seed))) }
     }
 
-    /// The disk as a killed process leaves it: a new file system that shares nothing with this one, without faults and locks.
-    /// Nothing is lost yet; what was not synced still may be, by a power cut of the new one.
+    /// The disk as a killed process leaves it: a new file system that shares nothing with this one, without planned faults and
+    /// locks, but with the same bad sectors. Nothing is lost yet; what was not synced still may be, by a power cut of the new one.
     pub fn kill(&self) -> Self {
         Self { state: Arc::new(Mutex::new(self.state.lock().killed())) }
     }

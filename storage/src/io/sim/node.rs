@@ -119,6 +119,9 @@ pub(super) struct DirNode {
     pub(super) live: BTreeMap<String, NodeId>,
     durable: BTreeMap<String, NodeId>,
     pending: Vec<EntryChange>,
+    /// Of the last power cut: nodes that have left for another directory, and entries that have not come to be.
+    left: Vec<NodeId>,
+    lost: Vec<(String, NodeId)>,
 }
 
 /// One change of a directory; a rename within it is both halves at once, as it is atomic.
@@ -126,6 +129,8 @@ pub(super) struct DirNode {
 pub(super) struct EntryChange {
     pub(super) removed: Option<String>,
     pub(super) inserted: Option<(String, NodeId)>,
+    /// What is removed since it is renamed into another directory.
+    pub(super) moved: Option<NodeId>,
 }
 
 impl EntryChange {
@@ -155,10 +160,29 @@ impl DirNode {
         for change in std::mem::take(&mut self.pending) {
             if survival.keeps() {
                 change.apply(&mut self.durable);
+                self.left.extend(change.moved);
+            } else {
+                self.lost.extend(change.inserted);
             }
         }
         self.live = self.durable.clone();
         self
+    }
+}
+
+impl DirNode {
+    /// What has left for another directory in a power cut.
+    pub(super) fn take_left(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Takes in what has left another directory for this one: a rename loses nothing, it is in one of them or in both.
+    pub(super) fn take_in(&mut self, left: &[NodeId]) {
+        for (name, node) in std::mem::take(&mut self.lost).into_iter().filter(|(_, node)| left.contains(node))
+        {
+            self.durable.entry(name.clone()).or_insert(node);
+            self.live.entry(name).or_insert(node);
+        }
     }
 }
 

@@ -72,14 +72,23 @@ impl State {
 
     pub(super) fn crashed(&self, seed: u64) -> Self {
         let mut survival = Survival::new(seed);
-        Self::of(self.nodes.iter().map(|node| node.crashed(&mut survival)).collect(), seed)
+        let mut nodes: Vec<Node> = self.nodes.iter().map(|node| node.crashed(&mut survival)).collect();
+        let dir = |node: &mut Node| if let Node::Dir(dir) = node { dir.take_left() } else { Vec::new() };
+        let left: Vec<NodeId> = nodes.iter_mut().flat_map(dir).collect();
+        for node in &mut nodes {
+            if let Node::Dir(dir) = node {
+                dir.take_in(&left);
+            }
+        }
+        Self { unreadable: self.unreadable.clone(), ..Self::of(nodes, seed) }
     }
 
     pub(super) fn killed(&self) -> Self {
         let mut nodes = self.nodes.clone();
         let files = nodes.iter_mut().filter_map(|n| if let Node::File(file) = n { Some(file) } else { None });
         files.for_each(FileNode::inherit);
-        Self { draws: self.draws, survival: self.survival, ..Self::of(nodes, 0) }
+        let unreadable = self.unreadable.clone();
+        Self { draws: self.draws, survival: self.survival, unreadable, ..Self::of(nodes, 0) }
     }
 
     // ---- faults ----
@@ -217,12 +226,16 @@ impl State {
     fn insert(&mut self, dir: NodeId, name: &str, node: Node) -> io::Result<NodeId> {
         let id = self.nodes.len();
         self.nodes.push(node);
-        self.dir_mut(dir)?.change(EntryChange { removed: None, inserted: Some((name.into(), id)) });
+        self.dir_mut(dir)?.change(EntryChange {
+            removed: None,
+            inserted: Some((name.into(), id)),
+            moved: None,
+        });
         Ok(id)
     }
 
     fn remove(&mut self, dir: NodeId, name: &str) -> io::Result<()> {
-        self.dir_mut(dir)?.change(EntryChange { removed: Some(name.into()), inserted: None });
+        self.dir_mut(dir)?.change(EntryChange { removed: Some(name.into()), inserted: None, moved: None });
         Ok(())
     }
 
@@ -262,10 +275,10 @@ impl State {
         self.check_replaceable(node, to)?;
         let (removed, inserted) = (Some(from_name.to_string()), Some((to_name.to_string(), node)));
         if from_dir == to_dir {
-            self.dir_mut(from_dir)?.change(EntryChange { removed, inserted });
+            self.dir_mut(from_dir)?.change(EntryChange { removed, inserted, moved: None });
         } else {
-            self.dir_mut(to_dir)?.change(EntryChange { removed: None, inserted });
-            self.dir_mut(from_dir)?.change(EntryChange { removed, inserted: None });
+            self.dir_mut(to_dir)?.change(EntryChange { removed: None, inserted, moved: None });
+            self.dir_mut(from_dir)?.change(EntryChange { removed, inserted: None, moved: Some(node) });
         }
         Ok(())
     }

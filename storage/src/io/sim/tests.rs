@@ -149,6 +149,10 @@ fn a_rename_across_directories_needs_the_target_synced_first() {
     fs.create_dir_all(Path::new("e")).unwrap();
     fs.sync_dir(Path::new("")).unwrap();
     fs.rename(Path::new("d/a"), Path::new("e/a")).unwrap();
+    for seed in 0..100 {
+        let after = fs.crash(seed);
+        assert!(content(&after, "d/a").is_some() || content(&after, "e/a").is_some(), "seed {seed}");
+    }
     fs.sync_dir(Path::new("e")).unwrap();
     let after = fs.crash(0);
     assert!(content(&after, "d/a").is_some() && content(&after, "e/a").is_some());
