@@ -6,7 +6,7 @@ use prost::Message as _;
 use std::collections::BTreeMap;
 
 /// Series of a sender.
-const SERIES: u64 = 25;
+const SERIES: u64 = 10;
 /// Milliseconds between the samples of a series: 480 of them are a window, so that a round or two end one.
 const STEP_MS: i64 = 15_000;
 

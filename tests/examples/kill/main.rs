@@ -27,6 +27,8 @@ use std::time::Duration;
 const SENDERS: u64 = 4;
 /// How long a round writes at most.
 const WRITING_MS: u64 = 900;
+/// How long a sender rests between requests.
+const PAUSE: Duration = Duration::from_millis(4);
 /// A merge is asked for in one of so many rounds, and the process stopped before it is killed in one of so many others.
 const MERGE_EVERY: u64 = 3;
 const STOP_EVERY: u64 = 4;
@@ -121,6 +123,8 @@ async fn send(
     is_over: Arc<AtomicBool>,
 ) -> Result<(), Failure> {
     while !is_over.load(Ordering::Relaxed) {
+        // All of it is asked for after each round: as much as a round's time is worth.
+        tokio::time::sleep(PAUSE).await;
         let request = ledger.lock().map_err(|e| e.to_string())?.next();
         match client.write(request.body).await {
             Ok(status) => {
