@@ -136,7 +136,8 @@ impl Rows {
         };
         self.bytes[at..at + 2].copy_from_slice(&len.to_le_bytes());
         self.bytes[at + 2..at + 2 + row.len()].copy_from_slice(row);
-        self.starts[slot as usize] = u32::try_from(at).expect("a shard's rows stay below 4 GiB");
+        self.starts[slot as usize] =
+            u32::try_from(at).expect("rows are added only while they are below ROWS_BYTES_MAX");
     }
 
     fn remove(&mut self, slot: u32) {
@@ -213,6 +214,14 @@ fn read_row(mut row: &[u8]) -> (u32, impl Iterator<Item = ValueId>) {
 impl HeadIndex {
     /// The most bytes of a row: a series of some twenty thousand labels.
     pub(crate) const ROW_BYTES_MAX: usize = u16::MAX as usize;
+    /// The most bytes of all rows of a shard: some sixty million series. Rows are found by 32 bits, and those that requests are
+    /// about to add need room as well.
+    const ROWS_BYTES_MAX: usize = 3 << 30;
+
+    /// Whether rows may be added.
+    pub(crate) fn has_room(&self) -> bool {
+        self.rows.bytes.len() < Self::ROWS_BYTES_MAX
+    }
 
     /// Interns the labels and spells the row of a series that is to stand at a slot; `None` where the row is too long.
     pub(crate) fn row_of(&mut self, labels: &LabelSet) -> Option<Vec<u8>> {

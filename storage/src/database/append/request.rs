@@ -396,6 +396,9 @@ impl<'a> Request<'a> {
                     admitted.insert(r.fingerprint);
                 }
             }
+            if !index.has_room() {
+                return Verdict::NoRoom(Admission::Refused);
+            }
             index.row_of(&r.labels).map_or(Verdict::TooLong, Verdict::New)
         };
         of_shard().enumerate().map(&mut verdict).collect()
