@@ -77,6 +77,8 @@ mod part_field {
     pub(super) const END: usize = SECTIONS + SECTION_LEN * super::N_SECTIONS;
 }
 
+/// The bytes of a time column's entry, in the file `chunks`.
+pub(super) const COLUMN_LEN: u64 = 12;
 /// What stands for a block that no log knows.
 const NO_LSNS: LsnRange = LsnRange { first: Lsn(1), last: Lsn(0) };
 
@@ -130,6 +132,14 @@ impl Directory {
         let n_parts = fixed.u32(field::N_PARTS);
         let spec = fixed.spec();
         let spec = spec.map_err(|w| cursor.section_corruption(at + w.field as u64, w.expected, w.found))?;
+        // Whoever goes through all columns is to meet no more than there can be.
+        let (columns_offset, n_columns) = (fixed.u64(field::COLUMNS_OFFSET), fixed.u32(field::N_COLUMNS));
+        let room = payloads.chunks.saturating_sub(columns_offset) / COLUMN_LEN;
+        if u64::from(n_columns) > room {
+            let at = at + field::N_COLUMNS as u64;
+            let expected = format!("at most the {room} time columns that there is room for");
+            return Err(cursor.section_corruption(at, expected, n_columns.to_string()));
+        }
         let label_len = cursor.varint()?;
         let label = cursor.bytes(label_len)?;
         let account_label = String::from_utf8(label.to_vec())
@@ -146,8 +156,8 @@ impl Directory {
         Ok(Self {
             spec: BlockSpec { account_label, ..spec },
             chunks_len: fixed.u64(field::CHUNKS_LEN),
-            columns_offset: fixed.u64(field::COLUMNS_OFFSET),
-            n_columns: fixed.u32(field::N_COLUMNS),
+            columns_offset,
+            n_columns,
             parts,
         })
     }

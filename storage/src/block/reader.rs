@@ -1,6 +1,6 @@
 //! A block, open for reading.
 
-use super::directory::{Directory, Part, Payloads, section};
+use super::directory::{COLUMN_LEN, Directory, Part, Payloads, section};
 use super::error::{Corruption, OpenBlockError};
 use super::keys::{Keys, Run};
 use super::names::Names;
@@ -17,8 +17,6 @@ use crate::model::{LabelSet, SeriesKey, ShardId};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-const COLUMN_LEN: u64 = 12;
 
 /// A block. Opening reads its directory only; pages are checked when they are first touched, so that damage makes
 /// unreadable what lies on its page and nothing else. Memory: the directory and one bit per 64 KiB.
