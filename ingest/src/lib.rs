@@ -8,6 +8,8 @@
 
 mod admission;
 mod counters;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod intake;
 mod labels;
 mod refusal;

@@ -4,9 +4,17 @@
 //! with any toolchain, and `fuzz/` hands them to libFuzzer. A target returns or the input is a finding.
 
 use cardinal_ingest::walk::{Routing, Walk, WalkLimits};
+use cardinal_proto::remote_write::{
+    Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest,
+};
 use cardinal_query::parse::{Features, parse, parse_selector};
+use cardinal_server::config::{FileKey, Sources, read_text, resolve, sample_file, setting};
+use cardinal_server::http::params::{Params, parse_duration, parse_time};
+use cardinal_server::http::selector;
 use cardinal_storage::fuzz;
 use cardinal_storage::model::{HashSeed, LabelSet, ShardCount};
+use prost::Message;
+use std::path::Path;
 
 /// One decoder.
 #[derive(Clone, Copy, Debug)]
@@ -17,21 +25,37 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs made by the writer beside the decoder.
     pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Its part of all runs. What opens a whole directory takes a hundred times as long as what decodes a chunk.
+    pub share: u64,
 }
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
-    Target { name: "manifest", run: fuzz::manifest, seeds: manifest_seeds },
-    Target { name: "log_segment", run: fuzz::log_segment, seeds: record_seeds },
-    Target { name: "head_log", run: fuzz::head_log, seeds: no_seeds },
-    Target { name: "checkpoint", run: fuzz::checkpoint, seeds: checkpoint_seeds },
-    Target { name: "chunk", run: fuzz::chunk, seeds: fuzz::sound_chunks },
-    Target { name: "block_index", run: fuzz::block_index, seeds: || vec![fuzz::sound_block().0.clone()] },
-    Target { name: "block_chunks", run: fuzz::block_chunks, seeds: || vec![fuzz::sound_block().1.clone()] },
-    Target { name: "label_section", run: label_section, seeds: section_seeds },
-    Target { name: "remote_write", run: remote_write, seeds: remote_write_seeds },
-    Target { name: "promql", run: promql, seeds: promql_seeds },
+    target_of("manifest", fuzz::manifest, manifest_seeds, 10),
+    target_of("manifest_file", fuzz::manifest_file, || vec![fuzz::sound_manifest()], 1),
+    target_of("log_segment", fuzz::log_segment, || vec![records(), fuzz::sound_log()], 10),
+    target_of("log_file", fuzz::log_file, || vec![fuzz::sound_log()], 1),
+    target_of("head_log", fuzz::head_log, || vec![fuzz::sound_head_log()], 10),
+    target_of("head_log_file", fuzz::head_log_file, || vec![fuzz::sound_head_log()], 1),
+    target_of("checkpoint", fuzz::checkpoint, checkpoint_seeds, 10),
+    target_of("checkpoint_file", fuzz::checkpoint_file, || vec![fuzz::sound_checkpoint()], 1),
+    target_of("postings", fuzz::postings, || vec![fuzz::sound_postings()], 10),
+    target_of("chunk", fuzz::chunk, fuzz::sound_chunks, 20),
+    target_of("block_index", fuzz::block_index, || vec![fuzz::sound_block().0.clone()], 4),
+    target_of("block_chunks", fuzz::block_chunks, || vec![fuzz::sound_block().1.clone()], 4),
+    target_of("day_index", fuzz::day_index, || vec![fuzz::sound_day_block().0.clone()], 4),
+    target_of("day_chunks", fuzz::day_chunks, || vec![fuzz::sound_day_block().1.clone()], 4),
+    target_of("label_section", label_section, section_seeds, 10),
+    target_of("remote_write", remote_write, remote_write_seeds, 20),
+    target_of("write_body", cardinal_ingest::fuzz::body, body_seeds, 20),
+    target_of("parameters", parameters, parameter_seeds, 10),
+    target_of("promql", promql, promql_seeds, 10),
+    target_of("configuration", configuration, configuration_seeds, 10),
 ];
+
+const fn target_of(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>, share: u64) -> Target {
+    Target { name, run, seeds, share }
+}
 
 /// The target of that name.
 pub fn target(name: &str) -> Option<&'static Target> {
@@ -62,10 +86,35 @@ fn promql(bytes: &[u8]) {
     let _ = parse_selector(text);
 }
 
-fn no_seeds() -> Vec<Vec<u8>> {
-    let mut segment = b"CRDLHCLG\x01\0\0\0\x01\0\0\0".to_vec();
-    segment.resize(200, 1);
-    vec![segment]
+fn parameters(bytes: &[u8]) {
+    let params = Params::parse(None, bytes);
+    let _ = (
+        params.instant(cardinal_ingest::fuzz::NOW),
+        params.steps(),
+        params.range(),
+        params.timeout(),
+        params.lookback(),
+    );
+    let _ = (params.limit(), params.number("limit"), params.number_or_all("limit"));
+    for name in ["time", "step", "timeout"] {
+        params.all(name).for_each(|text| {
+            let _ = (parse_time(text), parse_duration(text));
+        });
+    }
+    params.all("match[]").for_each(|text| {
+        let _ = selector(text);
+    });
+    promql(params.get("query").as_bytes());
+}
+
+fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(keys) = read_text(text) else { return };
+    let known = |key: FileKey| Some((setting(&key.name)?.name, key.text?));
+    let flags = keys.into_iter().filter_map(known).collect();
+    if let Err(error) = resolve(&Sources { flags, ..Sources::default() }) {
+        assert!(!error.to_string().is_empty(), "what is wrong is told");
+    }
 }
 
 fn manifest_seeds() -> Vec<Vec<u8>> {
@@ -74,10 +123,10 @@ fn manifest_seeds() -> Vec<Vec<u8>> {
     vec![init.into(), checkpoint.into()]
 }
 
-fn record_seeds() -> Vec<Vec<u8>> {
+fn records() -> Vec<u8> {
     let mut records = b"\x01\0\x02\0\x0c\0\0\0\x07\0\0\0\x00\x0a\x05\x0a\x01a\x12".to_vec();
     records.extend(b"\x02\0\x02\0\x15\0\0\0\x10\x27\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\xf0\x3f");
-    vec![records]
+    records
 }
 
 fn checkpoint_seeds() -> Vec<Vec<u8>> {
@@ -93,12 +142,51 @@ fn section_seeds() -> Vec<Vec<u8>> {
     labels.map(|l| l.section().to_vec()).into_iter().collect()
 }
 
+/// A request with samples, an exemplar, a native histogram and metadata.
+fn request() -> WriteRequest {
+    let label = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
+    let labels = [("__name__", "h_bucket"), ("account", "7"), ("job", "x"), ("le", "+Inf")].map(label);
+    let sample = |i: i64| Sample { value: i as f64 / 3.0, timestamp: cardinal_ingest::fuzz::NOW.0 + i };
+    let exemplar = Exemplar { labels: labels[1..2].to_vec(), value: 1.0, timestamp: 5 };
+    let series = TimeSeries {
+        labels: labels.to_vec(),
+        samples: (-3..3).map(sample).collect(),
+        exemplars: vec![exemplar],
+        histograms: vec![Histogram { timestamp: 5, ..Histogram::default() }],
+    };
+    let plain =
+        TimeSeries { labels: labels[..3].to_vec(), samples: vec![sample(9)], ..TimeSeries::default() };
+    let family = MetricMetadata {
+        metric_family_name: "h".into(),
+        help: "what it is".into(),
+        unit: "seconds".into(),
+        ..MetricMetadata::default()
+    };
+    WriteRequest { timeseries: vec![series, plain], metadata: vec![family] }
+}
+
 fn remote_write_seeds() -> Vec<Vec<u8>> {
-    let series = section_seeds().concat();
-    let mut body = vec![0x0a, series.len() as u8 + 13];
-    body.extend(&series);
-    body.extend(b"\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x05");
-    vec![body]
+    let samples_alone = WriteRequest { metadata: Vec::new(), ..request() };
+    vec![request().encode_to_vec(), samples_alone.encode_to_vec()]
+}
+
+fn body_seeds() -> Vec<Vec<u8>> {
+    let compress = |bytes: Vec<u8>| snap::raw::Encoder::new().compress_vec(&bytes).ok();
+    remote_write_seeds().into_iter().filter_map(compress).collect()
+}
+
+fn parameter_seeds() -> Vec<Vec<u8>> {
+    let forms = [
+        "query=sum(rate(x%5B5m%5D))+by+(a)&start=1700000000.123&end=2023-11-14T22:13:20.5%2B01:00&step=15s&timeout=1m30s&stats=all",
+        "time=-292273086-05-16T16:47:06Z&lookback_delta=1h&limit=10&query=up%7Ba=~%22b.*%22%7D",
+        "match[]=up&match[]=%7Baccount=%221%22,n!~%22%5Ea%7Cb$%22%7D&start=1e3&end=292277025-08-18T07:12:54.999999999Z&limit=-1",
+    ];
+    forms.map(|f| f.as_bytes().to_vec()).into()
+}
+
+fn configuration_seeds() -> Vec<Vec<u8>> {
+    let few = "wal:\n  sync: interval\n  sync_interval: 2s\nshards: 4\nadmin: {enabled: true}\nlisten: \"[::]:1\"\n";
+    vec![sample_file().into_bytes(), few.into()]
 }
 
 fn promql_seeds() -> Vec<Vec<u8>> {
@@ -111,8 +199,19 @@ fn promql_seeds() -> Vec<Vec<u8>> {
     queries.map(|q| q.as_bytes().to_vec()).into()
 }
 
-/// Changes an input in a few places that `seed` chooses: bits, bytes, numbers that are limits, pieces moved, cut or doubled.
-pub fn mutate(input: &mut Vec<u8>, seed: u64) {
+/// What a target's inputs are made of: what its writer makes, and the kept inputs in the order of their names.
+pub fn inputs(target: &Target) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target.name);
+    let mut kept: Vec<_> =
+        std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    kept.sort();
+    let kept = kept.iter().filter_map(|path| std::fs::read(path).ok());
+    (target.seeds)().into_iter().chain(kept).collect()
+}
+
+/// Changes an input in a few places that `seed` chooses: bits, bytes, numbers that are limits, pieces moved, cut, doubled, or taken
+/// from the input `other`.
+pub fn mutate(input: &mut Vec<u8>, other: &[u8], seed: u64) {
     const BYTES_MAX: usize = 1 << 20;
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03;
     let mut draw = |below: usize| {
@@ -127,7 +226,7 @@ pub fn mutate(input: &mut Vec<u8>, seed: u64) {
             input.push(draw(256) as u8);
             continue;
         }
-        match draw(7) {
+        match draw(8) {
             0 => input[at] ^= 1 << draw(8),
             1 => input[at] = draw(256) as u8,
             2 => {
@@ -140,9 +239,10 @@ pub fn mutate(input: &mut Vec<u8>, seed: u64) {
             3 => input.truncate(at),
             4 => drop(input.drain(at..(at + 1 + draw(16)).min(input.len()))),
             5 if input.len() < BYTES_MAX => input.insert(at, draw(256) as u8),
-            _ if input.len() < BYTES_MAX => {
-                let to = (at + 1 + draw(32)).min(input.len());
-                let piece = input[at..to].to_vec();
+            kind if input.len() < BYTES_MAX => {
+                let from = if kind == 6 { &*input } else { other };
+                let at = draw(from.len());
+                let piece: Vec<u8> = from.iter().skip(at).take(1 + draw(32)).copied().collect();
                 let place = draw(input.len());
                 input.splice(place..place, piece);
             }

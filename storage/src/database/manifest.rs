@@ -653,6 +653,19 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, Range<u64>, u64), ManifestEr
     Ok((state, last as u64..offset as u64, bytes.len() as u64))
 }
 
+/// For fuzzing: computes the checksums of a manifest's edits anew, as far as their lengths lead.
+#[cfg(feature = "fuzz")]
+pub(crate) fn make_checksums_fit(file: &mut [u8]) {
+    let mut at = HEADER_BYTES;
+    while let Some(edit) = file.get_mut(at..).filter(|e| e.len() >= EDIT_HEADER_BYTES) {
+        let len = EDIT_HEADER_BYTES + u32::from_le_bytes([edit[0], edit[1], edit[2], edit[3]]) as usize;
+        let Some(edit) = edit.get_mut(..len) else { return };
+        let crc = crc32c::crc32c(&edit[8..]);
+        edit[4..8].copy_from_slice(&crc.to_le_bytes());
+        at += len;
+    }
+}
+
 /// For fuzzing: bytes as edits, and as the payload of one.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(bytes: &[u8]) {

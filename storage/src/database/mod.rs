@@ -41,7 +41,7 @@ pub use inspect::{BlockReport, CheckpointReport, DirectoryReport, InspectError, 
 pub use limits::{AccountRefusals, SeriesLimits, SeriesMax, SeriesRate};
 pub use manifest::ManifestError;
 #[cfg(feature = "fuzz")]
-pub(crate) use manifest::fuzz as fuzz_manifest;
+pub(crate) use manifest::{fuzz as fuzz_manifest, make_checksums_fit as make_manifest_fit};
 pub use open::OpenError;
 pub use options::DatabaseOptions;
 pub use stats::{CompactionResult, CompactionStats, HeadStats, Stats};

@@ -165,6 +165,17 @@ pub(super) fn wrap(payload: &[u8], lsn: Lsn) -> Vec<u8> {
     bytes
 }
 
+/// Computes the checksum of the batch at the start of `bytes` anew; its length.
+#[cfg(feature = "fuzz")]
+pub(super) fn make_checksum_fit(bytes: &mut [u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER_LEN>().filter(|h| h.starts_with(&MAGIC))?;
+    let len = HEADER_LEN + u32_at(header, LENGTH_AT) as usize;
+    let batch = bytes.get_mut(..len)?;
+    let crc = checksum(batch);
+    batch[CRC_AT..LSN_AT].copy_from_slice(&crc.to_le_bytes());
+    Some(len)
+}
+
 /// Completes a batch: what was durable before it, and the checksum.
 pub(super) fn seal(batch: &mut [u8], synced: Lsn) {
     batch[SYNCED_AT..HEADER_LEN].copy_from_slice(&synced.0.to_le_bytes());

@@ -49,6 +49,16 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     }
 }
 
+/// For fuzzing: computes the checksums of a segment anew, as far as the lengths of its batches lead.
+#[cfg(feature = "fuzz")]
+pub(crate) fn make_checksums_fit(file: &mut [u8]) {
+    segment::Header::make_checksum_fit(file);
+    let mut at = segment::HEADER_LEN;
+    while let Some(len) = file.get_mut(at..).and_then(batch::make_checksum_fit) {
+        at += len;
+    }
+}
+
 /// The number of the oldest segment in `dir`.
 pub(crate) fn first_segment(fs: &dyn Fs, dir: &Path) -> Option<u64> {
     segment::list(fs, dir).ok()?.first().copied()

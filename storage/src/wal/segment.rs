@@ -50,6 +50,15 @@ impl Header {
         bytes
     }
 
+    /// Computes the checksum of a header anew.
+    #[cfg(feature = "fuzz")]
+    pub(super) fn make_checksum_fit(bytes: &mut [u8]) {
+        if let Some(header) = bytes.first_chunk_mut::<HEADER_LEN>() {
+            let crc = crc32c::crc32c(&header[..CRC_AT]);
+            header[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+
     pub(super) fn parse(bytes: &[u8]) -> FoundHeader {
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>().filter(|b| b.starts_with(&MAGIC)) else {
             return FoundHeader::Nothing;

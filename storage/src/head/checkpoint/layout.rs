@@ -353,6 +353,22 @@ impl<'a> SliceReader<'a> {
     }
 }
 
+/// For fuzzing: computes the checksums of a file's frames anew, as far as their lengths lead.
+#[cfg(feature = "fuzz")]
+pub(crate) fn make_checksums_fit(file: &mut [u8]) {
+    let mut at = HEADER_BYTES;
+    while let Some(frame) = file.get_mut(at..).filter(|f| f.len() >= FRAME_HEADER_BYTES) {
+        let len =
+            FRAME_HEADER_BYTES + u32::from_le_bytes([frame[8], frame[9], frame[10], frame[11]]) as usize;
+        let Some((header, payload)) = frame.get_mut(..len).map(|f| f.split_at_mut(FRAME_HEADER_BYTES)) else {
+            return;
+        };
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..FRAME_CHECKED_BYTES]), payload);
+        header[FRAME_CHECKED_BYTES..].copy_from_slice(&crc.to_le_bytes());
+        at += len;
+    }
+}
+
 /// For fuzzing: bytes as a file, and as the payload of frames.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(bytes: &[u8]) {

@@ -6,7 +6,9 @@ mod read;
 mod write;
 
 #[cfg(feature = "fuzz")]
-pub(crate) use layout::fuzz;
+pub(crate) use layout::{fuzz, make_checksums_fit};
+#[cfg(feature = "fuzz")]
+pub(crate) use postings::{fuzz as fuzz_postings, sound_image};
 pub(crate) use read::{Loaded, Named, SliceLsns, count, load, origin};
 pub(crate) use write::{Written, write};
 

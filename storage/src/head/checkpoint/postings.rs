@@ -79,6 +79,47 @@ fn take_few(bytes: &mut &[u8], n: usize, live: &Bitmap) -> Option<PostingsList> 
     Some(PostingsList::of_few(ids.get(..kept)?))
 }
 
+/// For fuzzing: bytes as the image of the lists of an index of 40 series.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut index = index_of_40();
+    let rows: Vec<Vec<u8>> =
+        (0..40).filter_map(|slot| Some(index.row(crate::model::SeriesSlot(slot))?.to_vec())).collect();
+    let mut symbols = Vec::new();
+    super::layout::put_symbols(&mut symbols, &index);
+    index = super::layout::read_symbols(&symbols).expect("what was just written");
+    index.own_by("account");
+    (0..).zip(&rows).for_each(|(slot, row)| index.set_row(crate::model::SeriesSlot(slot), row));
+    if read_postings(bytes, &mut index, &Bitmap::from_range(0..40)).is_none() {
+        index.post_rows();
+    }
+    let mut total = 0;
+    index.postings().for_each(|list| list.for_each(|_| total += 1));
+    assert_eq!(total, 3 * 40, "a series stands once in the list of each of its values");
+}
+
+/// A seed of [`fuzz`].
+#[cfg(feature = "fuzz")]
+pub(crate) fn sound_image() -> Vec<u8> {
+    let mut out = Vec::new();
+    put_postings(&mut out, &index_of_40(), &Bitmap::from_range(0..40));
+    out
+}
+
+#[cfg(feature = "fuzz")]
+fn index_of_40() -> HeadIndex {
+    let mut index = HeadIndex::default();
+    index.own_by("account");
+    for slot in 0..40 {
+        let (name, account, call) = (format!("m{}", slot % 2), format!("a{}", slot % 3), format!("c{slot}"));
+        let pairs = [("__name__", &*name), ("account", &*account), ("call", &*call)];
+        let labels = crate::model::LabelSet::from_pairs(pairs).expect("these labels are in order");
+        let row = index.row_of(&labels).expect("a short row");
+        index.insert(crate::model::SeriesSlot(slot), &row);
+    }
+    index
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

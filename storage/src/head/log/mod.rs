@@ -150,6 +150,19 @@ fn open_segment(fs: &dyn Fs, dir: &Path, segment: u32, needed: usize) -> (Region
     (if is_this { region } else { nothing() }, Some(HeadLogError::NotASegment { path }))
 }
 
+/// For fuzzing: computes the checksums of a segment's records anew, page by page as far as their lengths lead; `fit_chunk` does
+/// it for chunks.
+#[cfg(feature = "fuzz")]
+pub(crate) fn make_checksums_fit(segment: &mut [u8], fit_chunk: fn(&mut [u8])) {
+    for (number, page) in segment.chunks_mut(PAGE_BYTES).enumerate() {
+        let mut rest = page.get_mut(if number == 0 { HEADER_BYTES } else { 0 }..).unwrap_or_default();
+        while let Some((chunk, behind)) = record::make_checksum_fit(rest) {
+            fit_chunk(chunk);
+            rest = behind;
+        }
+    }
+}
+
 /// All records of a segment with their offsets. Damage ends its page.
 pub(crate) fn records(
     segment: &[u8],

@@ -78,6 +78,19 @@ pub(crate) fn write(page: &mut Vec<u8>, header: &RecordHeader, chunk: &[u8]) {
     page.extend_from_slice(chunk);
 }
 
+/// Computes the checksum of the record at the start of `bytes` anew; its chunk and the bytes behind it.
+#[cfg(feature = "fuzz")]
+pub(super) fn make_checksum_fit(bytes: &mut [u8]) -> Option<(&mut [u8], &mut [u8])> {
+    let (header, rest) = bytes.split_first_chunk_mut::<HEADER_BYTES>()?;
+    if *header == [0; HEADER_BYTES] {
+        return None;
+    }
+    let crc = crc32c::crc32c(&header[..CHECKED_BYTES]);
+    header[CHECKED_BYTES..].copy_from_slice(&crc.to_le_bytes());
+    let len = u32::from_le_bytes(field(header, 32)) as usize;
+    rest.split_at_mut_checked(len)
+}
+
 /// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
