@@ -20,8 +20,9 @@ use crate::codec::{self, ChunkError, NothingShared, Samples};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::log::{HeadPos, LogCorruption, LogSnapshot};
-use crate::head::shard::Shard;
+use crate::head::shard::{Shard, ShardLabels};
 use crate::head::symbols::HeadIndex;
+use crate::index::{Bitmap, Matcher, select};
 use crate::io::{Fs, Pace};
 use crate::model::{BlockId, Lsn, LsnRange, TimeRange, TimestampMs, Window};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,7 +116,7 @@ pub(crate) struct Cutter<'a> {
     /// Windows that end by then are cut.
     pub(crate) until: TimestampMs,
     /// Samples that are deleted afterwards, in windows that are cut: no sample that follows is compared with them.
-    pub(crate) deleted: Option<TimeRange>,
+    pub(crate) deleted: Option<DeletedSamples<'a>>,
     /// The id of the first block; the others follow.
     pub(crate) first_id: BlockId,
     /// The newest LSN there is, which may be in the blocks.
@@ -125,6 +126,15 @@ pub(crate) struct Cutter<'a> {
     /// Called with what cannot be read; once it has kept what is there, the cut goes on without it: it would fail at every try
     /// again, and log and head would grow until the disk is full.
     pub(crate) on_damage: &'a dyn Fn(HeadPos, CutError) -> Result<(), CutError>,
+}
+
+/// What is deleted once a cut is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeletedSamples<'a> {
+    /// The series that any of these accepts.
+    pub(crate) selectors: &'a [Vec<Matcher>],
+    /// When.
+    pub(crate) range: TimeRange,
 }
 
 /// A block being written.
@@ -185,11 +195,17 @@ impl Cutter<'_> {
     /// Moves everything of a shard in windows that are cut to the head-chunk log; returns the position below which it stands.
     fn freeze(&self, shard: &Shard, frozen: &mut Frozen) -> HeadPos {
         shard.for_each_slice(|series, slots| {
-            series.freeze_until(slots.clone(), self.until, &self.head.log);
-            frozen.doubted |= self.deleted.is_some_and(|range| series.doubt_last(slots, range));
+            series.freeze_until(slots, self.until, &self.head.log);
         });
         let position = self.head.log.end();
         frozen.positions.push(position);
+        if let Some(deleted) = &self.deleted {
+            // After the position: what stands below it is of series that the index has by now.
+            let slots = deleted.slots(shard);
+            shard.for_each_slice(|series, slice| {
+                frozen.doubted |= series.doubt_last(slice, &slots, deleted.range);
+            });
+        }
         position
     }
 
@@ -286,6 +302,20 @@ impl Cutter<'_> {
             (self.on_damage)(at, CutError::Chunk { at: at.0, source })?;
         }
         Ok(())
+    }
+}
+
+impl DeletedSamples<'_> {
+    /// The series of a shard's head.
+    fn slots(&self, shard: &Shard) -> Bitmap {
+        let mut slots = Bitmap::new();
+        for matchers in self.selectors {
+            match select(&ShardLabels(shard), matchers) {
+                Ok(selected) => slots.or_inplace(&selected),
+                Err(never) => match never {},
+            }
+        }
+        slots
     }
 }
 

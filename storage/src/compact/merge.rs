@@ -52,15 +52,17 @@ pub enum CompactError {
     Open(#[from] crate::block::OpenBlockError),
     /// There may not be room for the block.
     #[error(
-        "{path} has {free} bytes free, merging {blocks} blocks may take {needed}: make room, or lower retention.raw or retention.size"
+        "{path} has {free} bytes free, merging {blocks} blocks takes up to {needed} and must leave {left}: make room, or lower retention.raw or retention.size"
     )]
     NoSpace {
         /// The directory of the blocks.
         path: PathBuf,
         /// What is left.
         free: u64,
-        /// What is wanted.
+        /// What the merge may write.
         needed: u64,
+        /// What must be free beside it.
+        left: u64,
         /// How many blocks there are to merge.
         blocks: usize,
     },

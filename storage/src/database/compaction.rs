@@ -300,9 +300,9 @@ impl Database {
         let path = self.dir.join(BLOCKS_DIR);
         let free =
             self.fs.free_bytes(&path).map_err(|source| CompactError::Io { path: path.clone(), source })?;
-        let needed = merge.bytes.saturating_add(FREE_BYTES_MIN);
-        if free < needed {
-            return Err(CompactError::NoSpace { path, free, needed, blocks: merge.sources.len() });
+        let (needed, left) = (merge.bytes, FREE_BYTES_MIN);
+        if free < needed.saturating_add(left) {
+            return Err(CompactError::NoSpace { path, free, needed, left, blocks: merge.sources.len() });
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::maintain::Maintenance;
 use super::manifest::{Edit, State, TOMBSTONE_BYTES_MAX, TOMBSTONES_MAX, TombstoneEntry};
 use super::retire::Retired;
 use super::{CompactError, CutError, Database};
+use crate::compact::cut::DeletedSamples;
 use crate::compact::plan::TombstoneSpan;
 use crate::head::shard::ShardLabels;
 use crate::index::{Matcher, select};
@@ -109,7 +110,8 @@ impl Database {
         }
         if sight.in_head {
             let until = Window::of(range.until, self.head.window).end();
-            self.with_reserve(&mut m, |db, m| db.cut(m, until, Some(range)))?;
+            let deleted = DeletedSamples { selectors, range };
+            self.with_reserve(&mut m, |db, m| db.cut(m, until, Some(deleted)))?;
         }
         let state = m.manifest.state();
         let last_created = state.tombstones.values().map(|t| t.created_ms).max().unwrap_or(i64::MIN);

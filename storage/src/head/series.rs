@@ -17,7 +17,9 @@ use super::log::{HeadLog, HeadPos};
 use super::records::Records;
 use super::slab::{Slab, SlabRef};
 use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
+use crate::index::Bitmap;
 use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale};
+use croaring::Portable;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -109,6 +111,8 @@ pub(crate) struct SeriesTable {
     free: BinaryHeap<Reverse<SeriesSlot>>,
     live: usize,
     open: usize,
+    /// The slots of the series whose `last_in_doubt` is set.
+    doubted: Bitmap,
     newest: TimestampMs,
     oldest: TimestampMs,
     scratch: Vec<u8>,
@@ -173,6 +177,7 @@ impl SeriesTable {
             free: BinaryHeap::new(),
             live: 0,
             open: 0,
+            doubted: Bitmap::new(),
             newest: TimestampMs::MIN,
             oldest: TimestampMs::MAX,
             scratch: Vec::new(),
@@ -226,6 +231,11 @@ impl SeriesTable {
         self.open
     }
 
+    /// The slots of series whose newest sample may be deleted.
+    pub(crate) fn doubted(&self) -> &Bitmap {
+        &self.doubted
+    }
+
     /// The time of the newest and the oldest sample that ever came.
     pub(crate) fn newest(&self) -> TimestampMs {
         self.newest
@@ -268,6 +278,9 @@ impl SeriesTable {
         if let Some(open) = record.open.take() {
             self.slab.free(open.at);
             self.open -= 1;
+        }
+        if record.last_in_doubt {
+            self.doubted.remove(slot.0);
         }
         *record = SeriesRecord::vacant(generation);
         self.by_fingerprint.remove(fingerprint, slot);
@@ -328,7 +341,10 @@ impl SeriesTable {
 
     fn append_in_order(&mut self, slot: SeriesSlot, t: TimestampMs, v: f64, log: &HeadLog) {
         let record = &mut self.records[slot.0 as usize];
-        (record.last_t, record.last_bits, record.last_in_doubt) = (t, v.to_bits(), false);
+        if std::mem::take(&mut record.last_in_doubt) {
+            self.doubted.remove(slot.0);
+        }
+        (record.last_t, record.last_bits) = (t, v.to_bits());
         let limit = match record.filled {
             true => CHUNK_SAMPLES_MAX,
             false => CHUNK_SAMPLES_MAX - (record.fingerprint.0 as u32 % (CHUNK_SAMPLES_MAX / 2)),
@@ -457,14 +473,15 @@ impl SeriesTable {
         }
     }
 
-    /// Notes, for the slots of a slice of which everything in `range` was frozen, that the newest sample may be deleted where it
-    /// lies in `range`. Whether there are such.
-    pub(crate) fn doubt_last(&mut self, slots: Range<u32>, range: TimeRange) -> bool {
+    /// Notes, for those `wanted` of a slice, of which everything in `range` was frozen, that the newest sample may be deleted where
+    /// it lies in `range`. Whether there are such.
+    pub(crate) fn doubt_last(&mut self, slice: Range<u32>, wanted: &Bitmap, range: TimeRange) -> bool {
         let mut any = false;
-        for slot in slots {
+        for slot in slice.filter(|slot| wanted.contains(*slot)) {
             let record = self.records.get_mut(slot as usize).filter(|r| r.live && r.open.is_none());
             if let Some(record) = record.filter(|r| range.contains(r.last_t)) {
                 record.last_in_doubt = true;
+                self.doubted.add(slot);
                 any = true;
             }
         }
@@ -557,6 +574,9 @@ impl SeriesTable {
         let record = &mut self.records[state.slot as usize];
         (record.last_t, record.last_bits) = (TimestampMs(state.last_t), state.last_bits);
         record.last_in_doubt = state.last_in_doubt;
+        if record.last_in_doubt {
+            self.doubted.add(state.slot);
+        }
         record.tail = HeadPos(state.tail);
         record.filled = record.tail != HeadPos::NONE;
         record.open = open;
@@ -609,6 +629,7 @@ impl SeriesTable {
             + self.slab.memory_bytes()
             + self.late.memory_bytes()
             + self.free.capacity() * size_of::<SeriesSlot>()
+            + self.doubted.get_serialized_size_in_bytes::<Portable>()
     }
 }
 

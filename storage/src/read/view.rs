@@ -205,9 +205,10 @@ impl View {
         Ok(())
     }
 
-    /// The series of a shard's head that a deletion in `range` accepts: their newest sample may be deleted.
+    /// The series of a shard's head whose newest sample may be deleted: those of which the head knows it, since a deletion may be
+    /// reclaimed before they leave, and those that a deletion in `range` accepts.
     fn suspects(&self, shard: &Shard, range: TimeRange) -> Bitmap {
-        let mut suspects = Bitmap::new();
+        let mut suspects = shard.series.lock().doubted().clone();
         for tombstone in self.state.tombstones.in_range(range) {
             if self.shards_for(&tombstone.matchers).any(|s| s.id == shard.id) {
                 match select(&ShardLabels(shard), &tombstone.matchers) {

@@ -2,7 +2,7 @@
 
 use super::Maintenance;
 use super::due::closed_until;
-use crate::compact::cut::{self, Cutter, Written};
+use crate::compact::cut::{self, Cutter, DeletedSamples, Written};
 use crate::database::folders::{BLOCKS_DIR, QUARANTINE_DIR};
 use crate::database::manifest::{BlockEntry, MERGED_PLACE};
 use crate::database::open::open_block;
@@ -10,19 +10,19 @@ use crate::database::retire::Retired;
 use crate::database::{CutError, Database};
 use crate::head::CheckpointError;
 use crate::head::log::HeadPos;
-use crate::model::{BlockId, TimeRange, TimestampMs};
+use crate::model::{BlockId, TimestampMs};
 use crate::read::ViewState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Database {
     /// Cuts the windows that end by `until`, some at a time: blocks, a checkpoint without what is in them, one edit. For a
-    /// deletion, the head then forgets which values it had in the `deleted` range.
+    /// deletion, the head then forgets which values it had of the `deleted` samples.
     pub(in crate::database) fn cut(
         &self,
         m: &mut Maintenance,
         until: TimestampMs,
-        deleted: Option<TimeRange>,
+        deleted: Option<DeletedSamples<'_>>,
     ) -> Result<(), CutError> {
         loop {
             let first_id = m.manifest.state().next_block_id(0);
@@ -45,7 +45,7 @@ impl Database {
         &self,
         m: &mut Maintenance,
         until: TimestampMs,
-        deleted: Option<TimeRange>,
+        deleted: Option<DeletedSamples<'_>>,
         first_id: BlockId,
     ) -> Result<bool, CutError> {
         let started = self.clock.monotonic();

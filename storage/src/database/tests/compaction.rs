@@ -216,7 +216,10 @@ fn a_full_disk_is_met_before_the_merge() {
     let blocks = db.stats().blocks;
     fs.set_capacity(Some(fs.used() + 1000));
     let error = db.compact().unwrap_err().to_string();
-    assert!(error.contains("/data/blocks has 1000 bytes free") && error.contains("make room"), "{error}");
+    assert!(error.starts_with("/data/blocks has 1000 bytes free, merging 1 blocks takes up to "), "{error}");
+    let needed = error.split_once("takes up to ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    assert!(needed.is_some_and(|bytes: u64| bytes < 10_000), "the room that is left is told apart: {error}");
+    assert!(error.contains(" and must leave 268435456: make room"), "{error}");
     let ops = fs.ops();
     db.compact_due();
     let stats = db.stats().compaction;

@@ -133,6 +133,17 @@ fn check(db: &Database, oracle: &Oracle, dice: &mut Dice, case: &str) {
     );
 }
 
+/// With no deletion left, exactly those series are listed that have a sample.
+fn check_listed(db: &Database, oracle: &Oracle, case: &str) {
+    let left = oracle.contents(TimeRange::ALL);
+    let listed = db.view().series(&[ALL.to_vec()], TimeRange::ALL, None).unwrap();
+    assert_eq!(listed, left.keys().cloned().collect::<Vec<_>>(), "{case}");
+    let mut values: Vec<&str> = left.keys().filter_map(|l| l.get("n")).collect();
+    values.sort_unstable();
+    values.dedup();
+    assert_eq!(db.view().label_values("n", &[], TimeRange::ALL, None).unwrap(), values, "{case}");
+}
+
 /// A life of random operations; the database agrees with the model after each.
 fn live(seed: u64, operations: u64) {
     let fs = SimFs::new(seed);
@@ -184,6 +195,7 @@ fn live(seed: u64, operations: u64) {
                 db.clean_tombstones().unwrap();
                 oracle.clean();
                 assert_eq!(db.deletions(), []);
+                check_listed(&db, &oracle, &format!("seed {seed}, operation {n}"));
             }
             _ => {
                 db.close().unwrap();
@@ -279,6 +291,67 @@ fn listings_forget_what_is_deleted_as_a_whole() {
     assert_eq!(listed(closed(2 * HOUR + 600_000, 4 * HOUR)).2, 0);
     db.delete_series(&[equal("account", "1")], closed(HOUR - 60_000, HOUR + 60_000)).unwrap();
     assert_eq!(listed(TimeRange::ALL), left, "both together");
+}
+
+#[test]
+fn listings_are_the_same_once_a_deletion_is_reclaimed() {
+    let fs = SimFs::new(1);
+    let mut db = open(&fs);
+    let gone = LabelSet::from_pairs([("__name__", "m"), ("account", "1"), ("only", "x")]).unwrap();
+    let kept = labels("m", "2", 0);
+    append(&db, &[(&gone, &[(HOUR, 1.0)]), (&kept, &[(HOUR, 1.0)])]).unwrap();
+    let check = |db: &Database, accounts: &str, case: &str| {
+        let (view, all) = (db.view(), vec![Matcher::equal("__name__", "m")]);
+        for range in [TimeRange::ALL, closed(0, 2 * HOUR), closed(HOUR, i64::MAX)] {
+            let found = view.label_values("account", &[], range, None).unwrap();
+            let selected = view.label_values("account", std::slice::from_ref(&all), range, None).unwrap();
+            assert_eq!((found.join(" "), selected.join(" ")), (accounts.into(), accounts.into()), "{case}");
+            let names = view.label_names(&[], range, None).unwrap();
+            assert_eq!(names.contains(&"only".to_string()), accounts.contains('1'), "{case}: {names:?}");
+            assert_eq!(
+                view.series(&[equal("account", "1")], range, None).unwrap().is_empty(),
+                accounts == "2",
+                "{case}"
+            );
+        }
+    };
+    check(&db, "1 2", "before");
+    db.delete_series(&[equal("account", "1")], TimeRange::ALL).unwrap();
+    check(&db, "2", "deleted");
+    db.clean_tombstones().unwrap();
+    assert_eq!(db.deletions(), []);
+    check(&db, "2", "reclaimed");
+    for restart in ["restarted", "restarted again"] {
+        db.close().unwrap();
+        drop(db);
+        db = open(&fs);
+        check(&db, "2", restart);
+    }
+    // Nobody's word is against it any more, and it is late.
+    append(&db, &[(&gone, &[(HOUR, 1.0)])]).unwrap();
+    check(&db, "1 2", "sent again");
+    db.flush().unwrap();
+    check(&db, "1 2", "sent again, and cut");
+    db.delete_series(&[equal("account", "1")], TimeRange::ALL).unwrap();
+    db.clean_tombstones().unwrap();
+    append(&db, &[(&gone, &[(HOUR + 1, 1.0)])]).unwrap();
+    check(&db, "1 2", "went on after a second time");
+}
+
+#[test]
+fn a_deletion_leaves_no_doubt_about_other_series() {
+    let db = open(&SimFs::new(1));
+    let rows: Vec<LabelSet> = (0..40).map(|n| labels("m", &(n % 2).to_string(), n)).collect();
+    for l in &rows {
+        append(&db, &[(l, &[(HOUR, 1.0)])]).unwrap();
+    }
+    db.delete_series(&[equal("account", "1"), equal("n", "4")], TimeRange::ALL).unwrap();
+    let doubted = || db.head.shards.iter().map(|s| s.series.lock().doubted().cardinality()).sum::<u64>();
+    assert_eq!(doubted(), 21);
+    for l in &rows[..10] {
+        append(&db, &[(l, &[(HOUR + 1, 1.0)])]).unwrap();
+    }
+    assert_eq!(doubted(), 15, "a newer sample leaves none");
 }
 
 #[test]
