@@ -24,7 +24,7 @@ pub struct WriteOptions {
     /// How far ahead of this machine's clock a sample may be: 10 minutes. A sender whose clock is wrong would otherwise
     /// close windows early.
     pub future_max: DurationMs,
-    /// How far behind it may be: 365 days, the longest retention.
+    /// How far behind it may be: 365 days, the longest retention unless one is set.
     pub late_max: DurationMs,
     /// How large labels may be.
     pub labels: LabelLimits,

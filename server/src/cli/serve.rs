@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::settings::SettingFlags;
-use crate::config::{Config, Resolved, WalSync};
+use crate::config::{Config, Origin, Resolved, Row, WalSync};
 use crate::http::{AppState, Core, listen, router};
 use crate::telemetry::{log, self_scrape};
 
@@ -54,12 +54,13 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
 
 async fn serve(resolved: Resolved, file: Option<&Path>) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    let settings = settings_line(&resolved.rows, file);
     let config = resolved.config;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another address with --listen", config.listen)
     })?;
     let address = listener.local_addr()?;
-    print_banner(&config, address, file);
+    print_banner(&config, address, &settings);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let state = AppState::new(config, clock.clone());
     let (stop, stopped) = oneshot::channel::<()>();
@@ -154,7 +155,7 @@ fn write_options(config: &Config) -> WriteOptions {
         request_samples_max: u32::try_from(config.ingest_request_samples).unwrap_or(u32::MAX),
         in_flight_bytes_max: config.ingest_inflight_bytes,
         future_max: config.ingest_future_max,
-        late_max: config.ingest_late_max,
+        late_max: config.ingest_late_max(),
         labels: LabelLimits {
             names_max: size(config.limits_label_names),
             name_bytes_max: size(config.limits_label_name_bytes),
@@ -165,11 +166,9 @@ fn write_options(config: &Config) -> WriteOptions {
 }
 
 /// What a person wants to know first. To standard output; log lines go to standard error.
-fn print_banner(config: &Config, address: SocketAddr, file: Option<&Path>) {
+fn print_banner(config: &Config, address: SocketAddr, settings: &str) {
     let url = url(address);
     let directory = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    let settings =
-        file.map_or("defaults (`cardinal config` lists them)".to_owned(), |f| f.display().to_string());
     let banner = format!(
         "Cardinal {}\n  address    {url}\n  data       {}\n  settings   {settings}",
         env!("CARGO_PKG_VERSION"),
@@ -177,6 +176,22 @@ fn print_banner(config: &Config, address: SocketAddr, file: Option<&Path>) {
     );
     // Nobody reading it is no reason not to serve.
     let _ = writeln!(stdout(), "{banner}");
+}
+
+/// How many settings were set, and where.
+fn settings_line(rows: &[Row], file: Option<&Path>) -> String {
+    let count = |is_wanted: fn(&Origin) -> bool| rows.iter().filter(|row| is_wanted(&row.origin)).count();
+    let in_file = count(|o| matches!(o, Origin::File(..)));
+    let from_environment = count(|o| matches!(o, Origin::Environment(_)));
+    let from_flags = count(|o| matches!(o, Origin::Flag(_)));
+    let mut parts: Vec<String> =
+        file.map(|f| format!("{in_file} from {}", f.display())).into_iter().collect();
+    parts.extend((from_environment > 0).then(|| format!("{from_environment} from the environment")));
+    parts.extend((from_flags > 0).then(|| format!("{from_flags} from flags")));
+    match parts.is_empty() {
+        true => "defaults (`cardinal config` lists them)".to_owned(),
+        false => format!("{}, others are defaults (`cardinal config` lists them)", parts.join(", ")),
+    }
 }
 
 /// What there is to do once there is something to open.
@@ -220,6 +235,38 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Sources, resolve};
+
+    #[test]
+    fn settings_are_counted_by_where_they_come_from() {
+        let check = |file: Option<&str>, environment: &[&str], flags: &[&'static str], expected: &str| {
+            let sources = Sources {
+                file: None,
+                environment: environment.iter().map(|n| ((*n).to_owned(), "7".to_owned())).collect(),
+                flags: flags.iter().map(|n| (*n, "8".to_owned())).collect(),
+            };
+            let mut rows = resolve(&sources).expect("valid").rows;
+            if let Some(file) = file {
+                rows[0].origin = Origin::File(file.into(), 1, 1);
+            }
+            let line = settings_line(&rows, file.map(Path::new));
+            assert_eq!(line.strip_suffix(" (`cardinal config` lists them)"), Some(expected));
+        };
+        check(None, &[], &[], "defaults");
+        check(None, &[], &["query.queue"], "1 from flags, others are defaults");
+        check(
+            None,
+            &["CARDINAL_SHARDS", "CARDINAL_QUERY_QUEUE"],
+            &["query.queue"],
+            "1 from the environment, 1 from flags, others are defaults",
+        );
+        check(
+            Some("a.yaml"),
+            &["CARDINAL_SHARDS"],
+            &[],
+            "1 from a.yaml, 1 from the environment, others are defaults",
+        );
+    }
 
     #[test]
     fn addresses_that_a_browser_can_open() {

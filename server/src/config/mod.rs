@@ -52,8 +52,8 @@ pub struct Config {
     pub head_memory_budget: Option<u64>,
     /// `ingest.future_max`
     pub ingest_future_max: DurationMs,
-    /// `ingest.late_max`
-    pub ingest_late_max: DurationMs,
+    /// `ingest.late_max`; `None` is `auto`
+    pub ingest_late_max: Option<DurationMs>,
     /// `ingest.request_bytes`
     pub ingest_request_bytes: u64,
     /// `ingest.request_samples`
@@ -134,6 +134,11 @@ impl Config {
     /// The head's memory budget in bytes: as set, else a quarter of the memory that the cgroup, else the machine, allows.
     pub fn head_memory_budget(&self) -> u64 {
         self.head_memory_budget.unwrap_or_else(|| (memory_available() / 4).max(MEMORY_BUDGET_MIN))
+    }
+
+    /// How far behind the clock a sample may be: as set, else the longest retention.
+    pub fn ingest_late_max(&self) -> DurationMs {
+        self.ingest_late_max.unwrap_or_else(|| self.retention.longest())
     }
 
     /// How many queries run at once: as set, else two per core.

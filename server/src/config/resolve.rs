@@ -293,6 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_late_follows_the_longest_retention() {
+        let check = |flags: &[(&'static str, &str)], shown: &str, days: i64| {
+            let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+            let resolved = resolve(&Sources { flags, ..Sources::default() }).expect("valid");
+            let row = resolved.rows.iter().find(|r| r.name == "ingest.late_max").expect("exists");
+            assert_eq!((&*row.value, resolved.config.ingest_late_max().0), (shown, days * 86_400_000));
+        };
+        check(&[], "auto (365d, the longest retention)", 365);
+        check(&[("retention.raw", "400d")], "auto (400d, the longest retention)", 400);
+        check(
+            &[("retention.raw", "400d"), ("retention.accounts", "x=800d, y=1d")],
+            "auto (800d, the longest retention)",
+            800,
+        );
+        check(&[("retention.raw", "400d"), ("ingest.late_max", "10d")], "10d", 10);
+    }
+
+    #[test]
     fn every_problem_with_its_place() {
         let check = |text: &str, expected: &[&str]| assert_eq!(problems(text), expected, "{text}");
         check(

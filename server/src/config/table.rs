@@ -127,11 +127,12 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "ingest.late_max",
-        default: "365d",
+        default: "auto",
         kind: "DURATION",
-        doc: "Samples further behind this machine's clock are refused.",
-        set: |c, v| put(&mut c.ingest_late_max, value::positive_duration(v)),
-        effective: None,
+        doc: "Samples further behind this machine's clock are refused. `auto` is the longest retention of all tiers and accounts: what is \
+              older would not be kept.",
+        set: |c, v| put(&mut c.ingest_late_max, value::or_auto(v, value::positive_duration)),
+        effective: Some(|c| format!("{}, the longest retention", c.ingest_late_max())),
     },
     Setting {
         name: "ingest.request_bytes",
@@ -400,7 +401,7 @@ impl Config {
             head_window: Default::default(),
             head_memory_budget: None,
             ingest_future_max: Default::default(),
-            ingest_late_max: Default::default(),
+            ingest_late_max: None,
             ingest_request_bytes: 0,
             ingest_request_samples: 0,
             ingest_inflight_bytes: 0,

@@ -35,6 +35,12 @@ impl Retention {
         self.tiers[Tier::ALL.iter().position(|t| *t == tier).expect("ALL has every tier")]
     }
 
+    /// The longest of any tier and account: what is older can be in none.
+    pub fn longest(&self) -> DurationMs {
+        let all = self.tiers.iter().chain(self.accounts.values());
+        all.copied().max().expect("there are tiers")
+    }
+
     /// The accounts that have a retention of their own and may be in a shard of a block, each with its series there.
     fn own_in<'a>(
         &'a self,
