@@ -69,10 +69,10 @@ pub(super) fn replay(
     replayed.batches = report.batches;
     replayed.torn_tails = report.torn.len() as u64;
     let missing = missing(&report, loaded, wal_dir);
-    replayed.log_damage = texts(&report, &missing);
-    replayed.corruptions =
-        replayed.log_damage.len() as u64 + u64::from(lacks_its_beginning(&report, first_segment));
-    tell(&report, &missing, wal_dir, first_segment);
+    let beginning = lacks_its_beginning(&report, first_segment, wal_dir);
+    replayed.log_damage = texts(&report, beginning.as_ref(), &missing);
+    replayed.corruptions = replayed.log_damage.len() as u64;
+    tell(&report, beginning.as_ref(), &missing);
     if replayed.orphans > 0 {
         tracing::warn!(
             samples = replayed.orphans,
@@ -82,9 +82,18 @@ pub(super) fn replay(
     Ok(replayed)
 }
 
-/// Whether the segment that the checkpoint is followed by is not there. One is always kept.
-fn lacks_its_beginning(report: &ReplayReport, first_segment: u64) -> bool {
-    first_segment > 0 && report.first_segment != Some(first_segment)
+/// The segment that the checkpoint is followed by, and that is not there. One is always kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: expected segment {segment:016x} of the log, which follows the checkpoint, found none: what was in it is lost",
+    .dir.display())]
+struct LacksItsBeginning {
+    dir: PathBuf,
+    segment: u64,
+}
+
+fn lacks_its_beginning(report: &ReplayReport, first_segment: u64, dir: &Path) -> Option<LacksItsBeginning> {
+    let lacks = first_segment > 0 && report.first_segment != Some(first_segment);
+    lacks.then(|| LacksItsBeginning { dir: dir.into(), segment: first_segment })
 }
 
 /// Batches that the log does not have, and that nothing in it says it had.
@@ -115,15 +124,16 @@ fn missing(report: &ReplayReport, loaded: &Loaded, dir: &Path) -> Vec<Missing> {
 }
 
 /// What could not be read, in words.
-fn texts(report: &ReplayReport, missing: &[Missing]) -> Vec<String> {
-    let of_report = report.unreadable.iter().map(ToString::to_string);
+fn texts(report: &ReplayReport, beginning: Option<&LacksItsBeginning>, missing: &[Missing]) -> Vec<String> {
+    let of_report = beginning.into_iter().map(ToString::to_string);
+    let of_report = of_report.chain(report.unreadable.iter().map(ToString::to_string));
     let of_report = of_report.chain(report.bare.iter().map(ToString::to_string));
     let of_report = of_report.chain(report.corruptions.iter().map(ToString::to_string));
     of_report.chain(missing.iter().map(ToString::to_string)).collect()
 }
 
 /// Says what could not be read, and where.
-fn tell(report: &ReplayReport, missing: &[Missing], dir: &Path, first_segment: u64) {
+fn tell(report: &ReplayReport, beginning: Option<&LacksItsBeginning>, missing: &[Missing]) {
     for damage in &report.unreadable {
         tracing::error!(%damage, kept = ?damage.kept, "the log cannot be read as a whole; the rest of it is served");
     }
@@ -134,9 +144,8 @@ fn tell(report: &ReplayReport, missing: &[Missing], dir: &Path, first_segment: u
     missing
         .iter()
         .for_each(|damage| tracing::error!(%damage, "the log is damaged; the rest of it is served"));
-    if lacks_its_beginning(report, first_segment) {
-        let dir = dir.display();
-        tracing::error!(%dir, segment = first_segment, "the segment of the log that follows the checkpoint is missing: what was in it is lost");
+    if let Some(damage) = beginning {
+        tracing::error!(%damage, "the log is damaged; the rest of it is served");
     }
     for damage in &report.corruptions {
         tracing::error!(%damage, kept = ?damage.kept, "the log is damaged; the rest of it is served");

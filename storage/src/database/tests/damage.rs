@@ -294,6 +294,26 @@ fn a_log_that_ends_below_the_checkpoint_is_damage() {
     assert_eq!(open(&fs).stats().replay_corruptions, 1);
 }
 
+#[test]
+fn a_log_without_the_segment_that_follows_the_checkpoint_is_told_in_answers() {
+    let (fs, _) = directory();
+    let db = open(&fs);
+    append(&db, &[(&labels("m", "1", 1), &[(5 * HOUR, 1.0)])]).unwrap().ticket.wait().unwrap();
+    let model = contents(&db);
+    db.close().unwrap();
+    drop(db);
+    fs.remove_dir_all(Path::new("/data/wal")).unwrap();
+    let db = open(&fs);
+    assert!(db.stats().replay_corruptions > 0);
+    let view = db.view();
+    assert_ne!(read(&view, &[], TimeRange::ALL), model);
+    let warnings = view.warnings().join("\n");
+    assert!(
+        warnings.contains("/data/wal: expected segment ") && warnings.contains("found none"),
+        "{warnings}"
+    );
+}
+
 /// A directory with samples of `series` series in the head, all of them in the log; which segments it has.
 fn unreadable_log(restarts: u64, bytes: std::ops::Range<u64>, segment: usize) -> (SimFs, Model, PathBuf) {
     let fs = SimFs::new(1);
