@@ -169,7 +169,7 @@ pub fn inspect_view(fs: Arc<dyn Fs>, dir: &Path) -> Result<(View, Vec<String>), 
 fn state_of(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<String>), InspectError> {
     match fs.exists(&dir.join(manifest::NAME)) {
         Ok(false) => Err(InspectError::NotADataDirectory { path: dir.into() }),
-        _ => Ok(Manifest::inspect(fs, dir)?),
+        _ => Ok(Manifest::inspect(fs, dir).map(|(state, rest)| (state, rest.map(|rest| rest.text)))?),
     }
 }
 

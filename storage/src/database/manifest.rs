@@ -2,7 +2,7 @@
 
 mod tombstone_entry;
 
-use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, NAMED_FOLDERS, QUARANTINE_DIR};
+use super::folders::{BLOCKS_DIR, CHECKPOINT_DIR, NAMED_FOLDERS, QUARANTINE_DIR, REBUILT_FILE};
 use crate::block::Tier;
 use crate::head::checkpoint;
 use crate::index::MatcherError;
@@ -25,6 +25,8 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 16;
 const EDIT_HEADER_BYTES: usize = 16;
 const EDIT_BYTES_MAX: usize = 16 << 20;
+/// The payload of the edit that changes nothing, and says that the one before it was synced.
+const MARK_PAYLOAD: &[u8] = b"{}";
 /// Of a state that is written anew, each edit has so many blocks and tombstones at most: some 3 and 4 MiB.
 const BLOCKS_PER_EDIT: usize = 8192;
 const TOMBSTONES_PER_EDIT: usize = 512;
@@ -260,7 +262,7 @@ impl State {
         self.tombstones.extend(edit.add_tombstones.iter().map(|t| (TombstoneId(t.id), t.clone())));
     }
 
-    /// The edits that make this state from nothing: `init`, and one with the rest, or more where one would be too long.
+    /// The edits that make this state from nothing: `init`, one with the rest, or more where one would be too long, and a mark.
     fn as_edits(&self) -> Vec<Edit> {
         let mut edits = vec![
             Edit { init: Some(self.init.clone()), ..Edit::default() },
@@ -278,7 +280,7 @@ impl State {
     /// How many edits that takes.
     fn edits_anew(&self) -> usize {
         let blocks = self.blocks.len().div_ceil(BLOCKS_PER_EDIT);
-        1 + blocks.max(self.tombstones.len().div_ceil(TOMBSTONES_PER_EDIT)).max(1)
+        2 + blocks.max(self.tombstones.len().div_ceil(TOMBSTONES_PER_EDIT)).max(1)
     }
 
     /// The number of the edit that follows a file written anew: that of the state, or later where the file has more edits.
@@ -319,6 +321,11 @@ fn encode(edit: &Edit, sequence: u64) -> Vec<u8> {
     let crc = crc32c::crc32c(&out[8..]);
     out[4..8].copy_from_slice(&crc.to_le_bytes());
     out
+}
+
+/// The edit that changes nothing: it says that everything before it was synced.
+fn mark(sequence: u64) -> Vec<u8> {
+    encode(&Edit::default(), sequence)
 }
 
 fn header() -> Vec<u8> {
@@ -378,26 +385,32 @@ impl Manifest {
             refuse_orphans(&*fs, dir)?;
             let state = State::new(init.clone());
             let (file, len) = write_anew(&*fs, dir, &state).map_err(at)?;
-            return Ok(Self::with(fs, dir, file, len, State { next_sequence: 3, ..state }));
+            let next_sequence = state.sequence_after_rewrite();
+            return Ok(Self::with(fs, dir, file, len, State { next_sequence, ..state }));
         }
-        let (state, last, found) = read(&*fs, &path)?;
-        let len = last.end;
+        let read = read(&*fs, &path)?;
+        let (len, was_cut) = (read.last.end, read.len > read.last.end);
         let file = fs.open(&path, OpenMode::ReadWrite).map_err(at)?;
-        if found > len {
-            refuse_damage(&*fs, dir, &state, len)?;
-            let kept = keep_remains(&*fs, dir, &*file, len..found).map_err(at)?;
-            tracing::warn!(file = %path.display(), offset = len, bytes = found - len, kept = %kept.display(), "cut the remains of an edit that a crash interrupted");
+        if was_cut {
+            refuse_damage(&*fs, dir, &read.state, len)?;
+            let kept = keep_remains(&*fs, dir, &*file, len..read.len).map_err(at)?;
+            if read.rest == Rest::Doubtful {
+                note(&*fs, dir, &doubt(&path, len, &kept)).map_err(at)?;
+            }
+            tracing::warn!(file = %path.display(), offset = len, bytes = read.len - len, kept = %kept.display(), "cut the remains of an edit that a crash interrupted");
             file.set_len(len).map_err(at)?;
         }
         // Whoever wrote it may have been killed before its sync; what it does not name is about to be removed. That sync may also have
         // failed, and another one would write nothing: so the last edit is written again.
         let edit = file.read_all().map_err(at)?;
-        let edit = edit.get(last.start as usize..last.end as usize).unwrap_or_default();
-        file.write_all_at(edit, last.start).map_err(at)?;
+        let edit = edit.get(read.last.start as usize..len as usize).unwrap_or_default();
+        file.write_all_at(edit, read.last.start).map_err(at)?;
         file.sync_data().and_then(|()| fs.sync_dir(dir)).map_err(at)?;
-        let mut manifest = Self { was_cut: found > len, ..Self::with(fs, dir, file, len, state) };
+        let mut manifest = Self { was_cut, ..Self::with(fs, dir, file, len, read.state) };
         if len > REWRITE_BYTES {
             manifest.rewrite((*manifest.state).clone()).map_err(at)?;
+        } else if !read.ends_marked {
+            manifest.mark_last();
         }
         Ok(manifest)
     }
@@ -408,19 +421,22 @@ impl Manifest {
         Self { fs, dir: dir.into(), file, len, state, committed, unsettled: false, was_cut: false }
     }
 
-    /// The state of `dir`'s manifest, for those who only look; and what is behind its last valid edit, if anything is.
-    pub(crate) fn inspect(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<String>), ManifestError> {
+    /// The state of `dir`'s manifest, for those who only look; and what is behind its last valid edit, if anything is. Damage that
+    /// a start refuses is refused here, too.
+    pub(crate) fn inspect(fs: &dyn Fs, dir: &Path) -> Result<(State, Option<Remains>), ManifestError> {
         let path = dir.join(NAME);
-        let (state, last, len) = read(fs, &path)?;
+        let Read { state, last, len, rest, .. } = read(fs, &path)?;
         let valid = last.end;
-        let rest = || {
-            format!(
-                "{}: {} bytes at {valid} are no valid edit; a start cuts them off",
-                path.display(),
-                len - valid
-            )
-        };
-        Ok((state, (valid < len).then(rest)))
+        if valid == len {
+            return Ok((state, None));
+        }
+        refuse_damage(fs, dir, &state, valid)?;
+        let text = format!(
+            "{}: {} bytes at {valid} are no valid edit; a start cuts them off",
+            path.display(),
+            len - valid
+        );
+        Ok((state, Some(Remains { text, are_doubtful: rest == Rest::Doubtful })))
     }
 
     /// What a damaged manifest still says: the fold of the edits that can be read. Damaged ones between them may have named
@@ -475,7 +491,7 @@ impl Manifest {
     pub(crate) fn commit(&mut self, edit: &Edit) -> Result<(), ManifestError> {
         let mut next = (*self.state).clone();
         next.apply(edit);
-        next.next_sequence += 1;
+        next.next_sequence += 2;
         let bytes = encode(edit, self.state.next_sequence);
         if bytes.len() > EDIT_HEADER_BYTES + EDIT_BYTES_MAX {
             let bytes = bytes.len() - EDIT_HEADER_BYTES;
@@ -499,11 +515,32 @@ impl Manifest {
         })
     }
 
+    /// Appends an edit and, once it is synced, the mark that says so. Both are durable when it returns: were the mark still in
+    /// memory when the next edit is written, a power cut could leave that one and not the mark, which would look like damage.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, self.len)?;
         self.file.sync_data()?;
-        self.len += bytes.len() as u64;
+        let mark = mark(self.state.next_sequence + 1);
+        let behind = self.len + bytes.len() as u64;
+        self.file.write_all_at(&mark, behind)?;
+        self.file.sync_data()?;
+        self.len = behind + mark.len() as u64;
         Ok(())
+    }
+
+    /// Marks the last edit, which a start has synced. On a full disk there may be no room: then the next edit takes its place.
+    fn mark_last(&mut self) {
+        let mark = mark(self.state.next_sequence);
+        match self.file.write_all_at(&mark, self.len).and_then(|()| self.file.sync_data()) {
+            Ok(()) => {
+                self.len += mark.len() as u64;
+                let next_sequence = self.state.next_sequence + 1;
+                self.set(State { next_sequence, ..(*self.state).clone() });
+            }
+            Err(error) => {
+                tracing::debug!(dir = %self.dir.display(), %error, "the manifest's last edit is not marked")
+            }
+        }
     }
 
     /// Makes another state durable, whatever edits would lead there.
@@ -536,6 +573,26 @@ fn refuse_damage(fs: &dyn Fs, dir: &Path, state: &State, offset: u64) -> Result<
         }
     }
     Ok(())
+}
+
+/// What an operator must know of an edit that was cut and may have been committed.
+fn doubt(path: &Path, offset: u64, kept: &Path) -> String {
+    let (path, kept) = (path.display(), kept.display());
+    format!(
+        "{path}: the edit at {offset} was cut, since its checksum is wrong; it is whole in length, so that it may have been committed and damaged later. A deletion made last may be forgotten: look for what should be hidden, and delete it again. A copy is {kept}"
+    )
+}
+
+/// Adds a line to the note that every start repeats until somebody removes it.
+fn note(fs: &dyn Fs, dir: &Path, line: &str) -> io::Result<()> {
+    let path = dir.join(QUARANTINE_DIR).join(REBUILT_FILE);
+    let mut text = match fs.exists(&path)? {
+        true => fs.open(&path, OpenMode::Read)?.read_all()?,
+        false => Vec::new(),
+    };
+    text.extend_from_slice(line.as_bytes());
+    text.push(b'\n');
+    keep(fs, dir, REBUILT_FILE, &text).map(|_| ())
 }
 
 /// Copies what is about to be cut.
@@ -572,8 +629,8 @@ fn refuse_orphans(fs: &dyn Fs, dir: &Path) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// Writes `state` to a new file and renames it over the manifest. The last edit keeps the state's sequence, so that block
-/// ids stay unique.
+/// Writes `state` to a new file and renames it over the manifest. The mark at its end, true since nothing is renamed before it is
+/// synced, has the sequence before the state's next one or a later one, so that block ids stay unique.
 pub(crate) fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(Arc<dyn File>, u64)> {
     let (new, path) = (dir.join(NEW_NAME), dir.join(NAME));
     if fs.exists(&new)? {
@@ -593,8 +650,52 @@ pub(crate) fn write_anew(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<(
     Ok((file, bytes.len() as u64))
 }
 
-/// Reads a manifest: its state, where its last valid edit stands, the length of the file.
-fn read(fs: &dyn Fs, path: &Path) -> Result<(State, Range<u64>, u64), ManifestError> {
+/// What is behind the last valid edit, for those who only look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remains {
+    /// Where and how many, in words.
+    pub(crate) text: String,
+    /// Whether they may be of an edit that was committed.
+    pub(crate) are_doubtful: bool,
+}
+
+/// What the bytes behind the last valid edit are, if there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Of an edit, or of a mark, that nobody was told of.
+    Unfinished,
+    /// An edit of full length with a wrong checksum, where a mark does not tell that it was not committed.
+    Doubtful,
+}
+
+/// A manifest that was read.
+#[derive(Debug)]
+struct Read {
+    state: State,
+    /// Where the last valid edit stands, a mark or another one.
+    last: Range<u64>,
+    /// Whether that is a mark.
+    ends_marked: bool,
+    /// The length of the file.
+    len: u64,
+    rest: Rest,
+}
+
+/// Judges the bytes behind the last valid edit. An edit is marked before the next one is written and before anybody is told: behind a
+/// mark, one that nothing follows was not committed. Without a mark, or with bytes behind it that the mark may have been, it is
+/// open; and of an edit that a crash interrupted seldom all bytes are there.
+fn judge(rest: &[u8], ends_marked: bool) -> Rest {
+    let length = rest.split_first_chunk::<4>().map_or(0, |(length, _)| u32::from_le_bytes(*length) as usize);
+    let is_edit = length > MARK_PAYLOAD.len() && length <= EDIT_BYTES_MAX;
+    let behind = rest.len().checked_sub(EDIT_HEADER_BYTES + length);
+    match behind {
+        Some(behind) if is_edit && (!ends_marked || behind > 0) => Rest::Doubtful,
+        _ => Rest::Unfinished,
+    }
+}
+
+/// Reads a manifest up to its last valid edit.
+fn read(fs: &dyn Fs, path: &Path) -> Result<Read, ManifestError> {
     let at = |source| ManifestError::Io { path: path.into(), source };
     let file = fs.open(path, OpenMode::Read).map_err(at)?;
     let bytes = file.read_all().map_err(at)?;
@@ -607,7 +708,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, Range<u64>, u64), ManifestEr
     if version != VERSION {
         return Err(ManifestError::Version { path: path.into(), found: version });
     }
-    let (mut offset, mut last) = (HEADER_BYTES, HEADER_BYTES);
+    let (mut offset, mut last, mut ends_marked) = (HEADER_BYTES, HEADER_BYTES, false);
     let mut state: Option<State> = None;
     while offset < bytes.len() {
         let corrupt = |bad: Bad| ManifestError::Corrupt {
@@ -632,6 +733,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, Range<u64>, u64), ManifestEr
                     return Err(ManifestError::UnknownEdit { path, offset: offset as u64, found });
                 }
                 fold(&mut state, &edit, sequence).map_err(corrupt)?;
+                ends_marked = edit == Edit::default();
                 last = offset;
                 offset += len;
             }
@@ -650,7 +752,8 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<(State, Range<u64>, u64), ManifestEr
         expected: "an edit with `init`".into(),
         found: "none".into(),
     })?;
-    Ok((state, last as u64..offset as u64, bytes.len() as u64))
+    let rest = judge(bytes.get(offset..).unwrap_or_default(), ends_marked);
+    Ok(Read { state, last: last as u64..offset as u64, ends_marked, len: bytes.len() as u64, rest })
 }
 
 /// For fuzzing: computes the checksums of a manifest's edits anew, as far as their lengths lead.

@@ -388,12 +388,12 @@ fn tell_damage(head_damage: &[String]) {
     }
 }
 
-/// What a repair could not keep is told until somebody has seen to it.
+/// What a repair could not keep, or a start may have cut, is told until somebody has seen to it.
 fn tell_rebuilt(fs: &dyn Fs, dir: &Path) {
     let path = dir.join(QUARANTINE_DIR).join(REBUILT_FILE);
     let Ok(note) = fs.open(&path, crate::io::OpenMode::Read).and_then(|f| f.read_all()) else { return };
     for warning in String::from_utf8_lossy(&note).lines() {
-        tracing::error!(%warning, file = %path.display(), "a repair has rebuilt the manifest; remove the file once you have seen to it");
+        tracing::error!(%warning, file = %path.display(), "the manifest was damaged; remove the file once you have seen to it");
     }
 }
 

@@ -102,7 +102,7 @@ impl Verification {
         self.findings.extend(other.findings);
     }
 
-    fn has(&self, part: Part) -> bool {
+    pub(super) fn has(&self, part: Part) -> bool {
         self.findings.iter().any(|f| f.part == part)
     }
 }
@@ -150,7 +150,7 @@ pub fn verify(
     let mut tries = 1;
     loop {
         let (before, found) = verify_once(fs, dir, progress)?;
-        let changed = || before.is_some() && state_of(&**fs, dir).ok().flatten().map(|s| s.0) != before;
+        let changed = || state_of(&**fs, dir).ok().flatten() != before;
         if found.is_sound() || tries == TRIES || !changed() {
             return Ok(found);
         }
@@ -158,12 +158,10 @@ pub fn verify(
     }
 }
 
-/// The state of a directory, and what is behind the manifest's last edit; `None` where the manifest is damaged.
-type Named = Option<(State, Option<String>)>;
-
-fn state_of(fs: &dyn Fs, dir: &Path) -> Result<Named, VerifyError> {
+/// The state of a directory; `None` where the manifest is damaged.
+fn state_of(fs: &dyn Fs, dir: &Path) -> Result<Option<State>, VerifyError> {
     match Manifest::inspect(fs, dir) {
-        Ok(found) => Ok(Some(found)),
+        Ok((state, _)) => Ok(Some(state)),
         Err(e @ (ManifestError::Version { .. } | ManifestError::UnknownEdit { .. })) => {
             Err(VerifyError::Manifest(e))
         }
@@ -194,7 +192,15 @@ fn verify_once(
     found.deletions = state.tombstones.len() as u64;
     tombstones::check(&state, &mut |damage| found.add(Part::Manifest, damage));
     // The remains of an edit that a crash interrupted are no damage: a start cuts them off.
-    drop(rest);
+    if let Some(rest) = rest.filter(|rest| rest.are_doubtful) {
+        found.add(
+            Part::Manifest,
+            format!(
+                "{}; they are an edit of full length with a wrong checksum, which may have been committed",
+                rest.text
+            ),
+        );
+    }
     let head_bytes = state.checkpoint.as_ref().map_or(1, |c| c.bytes.max(1));
     let total = state.blocks.values().map(|b| b.index_bytes + b.chunks_bytes).sum::<u64>() + head_bytes;
     let mut done = 0;

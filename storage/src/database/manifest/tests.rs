@@ -71,6 +71,7 @@ fn golden_edit() {
     want.extend_from_slice(&checked);
     assert_eq!(encode(&edit, 5), want);
     assert_eq!(header(), b"CRDLMANF\x01\0\0\0\0\0\0\0");
+    assert_eq!(mark(6), b"\x02\0\0\0\x2f\xa3\xea\x8b\x06\0\0\0\0\0\0\0{}");
 }
 
 #[test]
@@ -112,7 +113,8 @@ fn inspection_tells_what_a_start_would_cut_off() {
     let (state, rest) = Manifest::inspect(&fs, Path::new(DIR)).unwrap();
     assert_eq!(state.blocks.len(), 1);
     let rest = rest.unwrap();
-    assert!(rest.contains(&format!("4 bytes at {len} are no valid edit")), "{rest}");
+    assert!(rest.text.contains(&format!("4 bytes at {len} are no valid edit")), "{rest:?}");
+    assert!(!rest.are_doubtful);
 }
 
 #[test]
@@ -136,7 +138,9 @@ fn a_power_cut_leaves_the_state_before_or_after() {
             let fs = disk(seed);
             fs.freeze_at(at);
             let (mut done, open_question) = run(&fs);
-            let found: Vec<_> = open(&fs.crash(seed)).unwrap().state().blocks.keys().copied().collect();
+            let fs = fs.crash(seed);
+            let found: Vec<_> = open(&fs).unwrap().state().blocks.keys().copied().collect();
+            assert!(!fs.exists(&noted()).unwrap(), "a crash is no damage: operation {at}, seed {seed}");
             if found != done {
                 done.extend(open_question);
                 assert_eq!(found, done, "operation {at}, seed {seed}");
@@ -234,7 +238,7 @@ fn damage_is_refused_and_torn_ends_are_cut() {
     add(&mut manifest).unwrap();
     let path = Path::new(DIR).join(NAME);
     let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
-    file.set_len(manifest.len - 3).unwrap();
+    file.set_len(manifest.len - mark(0).len() as u64 - 3).unwrap();
     let cut = open(&fs).unwrap();
     assert_eq!((cut.state().blocks.len(), cut.len, file.len().unwrap()), (1, before, before));
     let mut manifest = open(&fs).unwrap();
@@ -320,7 +324,17 @@ fn a_long_manifest_is_written_anew_at_start() {
     assert_eq!(open(&fs).unwrap().state(), again.state());
 }
 
-/// A manifest whose second edit puts checkpoint 2 in force instead of 1, that edit damaged.
+fn noted() -> PathBuf {
+    Path::new(DIR).join(QUARANTINE_DIR).join(REBUILT_FILE)
+}
+
+/// Takes the mark from a manifest's end: as a process leaves it that was killed before it wrote that.
+fn unmark(fs: &SimFs) {
+    let file = fs.open(&Path::new(DIR).join(NAME), OpenMode::ReadWrite).unwrap();
+    file.set_len(file.len().unwrap() - mark(0).len() as u64).unwrap();
+}
+
+/// A manifest whose second edit puts checkpoint 2 in force instead of 1, that edit damaged and not marked.
 fn damaged_last_edit(fs: &SimFs) -> u64 {
     let mut manifest = open(fs).unwrap();
     let entry = |number| CheckpointEntry { number, bytes: 1, wal_segment: 1, head_log_end: 0 };
@@ -329,6 +343,7 @@ fn damaged_last_edit(fs: &SimFs) -> u64 {
     let whole = manifest.len;
     manifest.commit(&edit(2)).unwrap();
     manifest.file.write_all_at(b"~", whole + 20).unwrap();
+    unmark(fs);
     whole
 }
 
@@ -339,6 +354,8 @@ fn a_damaged_edit_that_was_committed_is_refused_and_left() {
     let before = fs.open(&Path::new(DIR).join(NAME), OpenMode::Read).unwrap().read_all().unwrap();
     let error = open(&fs).unwrap_err();
     assert!(matches!(error, ManifestError::Corrupt { offset, .. } if offset == whole), "{error}");
+    let seen = Manifest::inspect(&fs, Path::new(DIR)).unwrap_err();
+    assert_eq!(seen.to_string(), error.to_string(), "who looks is told what a start is told");
     assert_eq!(fs.open(&Path::new(DIR).join(NAME), OpenMode::Read).unwrap().read_all().unwrap(), before);
 }
 
@@ -378,9 +395,14 @@ fn a_state_too_long_for_one_edit_is_written_anew_as_many() {
     let blocks = (0..20_000).map(|id| (BlockId(id), block(id))).collect();
     let state = State { blocks, next_sequence: 2, ..state };
     write_anew(&fs, Path::new(DIR), &state).unwrap();
-    let (found, last, len) = read(&fs, &Path::new(DIR).join(NAME)).unwrap();
-    assert_eq!((last.end, found.next_sequence), (len, 5), "three edits behind the first");
-    assert_eq!(found.blocks, state.blocks);
+    let found = read(&fs, &Path::new(DIR).join(NAME)).unwrap();
+    assert_eq!(
+        (found.last.end, found.state.next_sequence),
+        (found.len, 6),
+        "three edits and a mark behind the first"
+    );
+    assert!(found.ends_marked);
+    assert_eq!(found.state.blocks, state.blocks);
 }
 
 #[test]
@@ -393,4 +415,114 @@ fn an_edit_whose_sync_failed_is_durable_once_a_start_has_read_it() {
     let fs = fs.kill();
     assert_eq!(ids(&fs).len(), 1);
     assert_eq!(ids(&fs.crash(0)).len(), 1);
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_an_acknowledged_edit_is_damage() {
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    let from = manifest.len;
+    add(&mut manifest).unwrap();
+    let until = manifest.len - mark(0).len() as u64;
+    let path = Path::new(DIR).join(NAME);
+    for at in from..until {
+        for bit in [1, 0x80] {
+            fs.corrupt(&path, at, bit).unwrap();
+            let error = open(&fs).unwrap_err();
+            assert!(
+                matches!(error, ManifestError::Corrupt { offset, .. } if offset == from),
+                "byte {at}: {error}"
+            );
+            assert!(Manifest::inspect(&fs, Path::new(DIR)).is_err(), "byte {at}");
+            fs.corrupt(&path, at, bit).unwrap();
+        }
+    }
+    assert_eq!(ids(&fs).len(), 1);
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_mark_costs_nothing() {
+    let whole = disk(1);
+    add(&mut open(&whole).unwrap()).unwrap();
+    let len = open(&whole).unwrap().len;
+    for at in len - mark(0).len() as u64..len {
+        let fs = whole.kill();
+        fs.corrupt(&Path::new(DIR).join(NAME), at, 4).unwrap();
+        let (_, rest) = Manifest::inspect(&fs, Path::new(DIR)).unwrap();
+        assert!(!rest.unwrap().are_doubtful, "byte {at}");
+        let manifest = open(&fs).unwrap();
+        assert_eq!((manifest.state().blocks.len(), manifest.len), (1, len), "byte {at}: it is marked again");
+        assert!(!fs.exists(&noted()).unwrap(), "byte {at}");
+    }
+}
+
+#[test]
+fn an_edit_that_is_not_marked_is_once_a_start_has_synced_it() {
+    let fs = disk(1);
+    add(&mut open(&fs).unwrap()).unwrap();
+    unmark(&fs);
+    let from = read(&fs, &Path::new(DIR).join(NAME)).unwrap().last.start;
+    drop(open(&fs).unwrap());
+    let fs = fs.crash(0);
+    fs.corrupt(&Path::new(DIR).join(NAME), from + 30, 1).unwrap();
+    assert!(matches!(open(&fs), Err(ManifestError::Corrupt { .. })));
+}
+
+#[test]
+fn a_manifest_that_cannot_be_marked_on_a_full_disk_is_opened_and_goes_on() {
+    let fs = disk(1);
+    add(&mut open(&fs).unwrap()).unwrap();
+    unmark(&fs);
+    // Behind the write and the syncs of the last edit.
+    let at = fs.ops() + 3;
+    fs.fail_at(at, FaultKind::Enospc);
+    let mut manifest = open(&fs).unwrap();
+    assert!(
+        fs.ops() > at && !read(&fs, &Path::new(DIR).join(NAME)).unwrap().ends_marked,
+        "{:?}",
+        fs.op_names()
+    );
+    add(&mut manifest).unwrap();
+    assert_eq!(ids(&fs.crash(0)).len(), 2);
+}
+
+#[test]
+fn an_edit_of_full_length_that_may_have_been_committed_is_cut_with_a_note() {
+    // Without marks, as manifests were written once: nothing tells whether it was committed.
+    let fs = disk(1);
+    let mut manifest = open(&fs).unwrap();
+    add(&mut manifest).unwrap();
+    unmark(&fs);
+    let sequence = manifest.state().next_sequence;
+    let from = manifest.len - mark(0).len() as u64;
+    let mut edit =
+        encode(&Edit { add_blocks: vec![block(sequence * 65536)], ..Edit::default() }, sequence - 1);
+    edit[40] ^= 1;
+    manifest.file.write_all_at(&edit, from).unwrap();
+    let (_, rest) = Manifest::inspect(&fs, Path::new(DIR)).unwrap();
+    assert!(rest.unwrap().are_doubtful);
+    manifest = open(&fs).unwrap();
+    assert_eq!((manifest.was_cut(), manifest.state().blocks.len()), (true, 1));
+    let note = fs.open(&noted(), OpenMode::Read).unwrap().read_all().unwrap();
+    let note = String::from_utf8(note).unwrap();
+    assert!(
+        note.contains(&format!("the edit at {from} was cut")) && note.contains("may be forgotten"),
+        "{note}"
+    );
+}
+
+#[test]
+fn remains_are_judged_by_their_length_and_the_mark_before_them() {
+    let edit = encode(&Edit { remove_blocks: vec![1], ..Edit::default() }, 7);
+    let check =
+        |rest: &[u8], ends_marked: bool, want: Rest| assert_eq!(judge(rest, ends_marked), want, "{rest:?}");
+    check(b"", false, Rest::Unfinished);
+    check(&edit[..3], false, Rest::Unfinished);
+    check(&edit[..edit.len() - 1], false, Rest::Unfinished);
+    check(&edit, false, Rest::Doubtful);
+    check(&edit, true, Rest::Unfinished);
+    check(&[&edit[..], b"m"].concat(), true, Rest::Doubtful);
+    check(&mark(7), false, Rest::Unfinished);
+    check(&[0; 100], false, Rest::Unfinished);
+    check(&[0xff; 100], false, Rest::Unfinished);
 }

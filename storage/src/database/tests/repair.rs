@@ -116,6 +116,27 @@ fn a_manifest_is_rebuilt() {
     check("its init", 603, |fs| fs.corrupt(&manifest, 40, 1).unwrap());
 }
 
+/// The last edit put a checkpoint in force, and the one before it is gone: a start refuses, and the finding is of the manifest.
+#[test]
+fn a_flipped_bit_in_the_last_edit_is_found_and_mended() {
+    const MARK_BYTES: u64 = 18;
+    let manifest = Path::new(DIR).join("MANIFEST");
+    for marked in [true, false] {
+        check("its last edit", 603, |fs| {
+            let file = fs.open(&manifest, OpenMode::ReadWrite).unwrap();
+            let len = file.len().unwrap() - MARK_BYTES;
+            if !marked {
+                file.set_len(len).unwrap();
+            }
+            fs.corrupt(&manifest, len - 20, 1).unwrap();
+            let found = found(fs);
+            assert!(found.has(Part::Manifest), "marked {marked}: {:?}", found.findings);
+            let refused = Database::open(options(fs)).unwrap_err().to_string();
+            assert!(refused.contains("run `cardinal verify --repair`"), "marked {marked}: {refused}");
+        });
+    }
+}
+
 #[test]
 fn the_head_is_mended() {
     let first_of = |fs: &SimFs, folder: &str| {

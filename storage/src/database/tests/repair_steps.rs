@@ -154,6 +154,27 @@ fn deletions_outlive_a_damaged_manifest() {
     assert_eq!((contents(&db).len(), db.deletions().len()), (24, 0));
 }
 
+/// One bit flipped in what an acknowledged deletion wrote, nothing behind it.
+#[test]
+fn a_deletion_is_not_forgotten_in_silence() {
+    let (fs, model, _) = directory();
+    let db = open(&fs);
+    let manifest = Path::new(DIR).join("MANIFEST");
+    let len = |fs: &SimFs| fs.open(&manifest, OpenMode::Read).unwrap().len().unwrap();
+    let before = len(&fs);
+    db.delete_series(&[equal("account", "1")], TimeRange::ALL).unwrap();
+    let fs = fs.kill();
+    damage_manifest(&fs, (before + len(&fs)) / 2);
+    let found = verify(&disk(&fs), Path::new(DIR), &mut |_| {}).unwrap();
+    assert!(found.has(Part::Manifest), "{:?}", found.findings);
+    let refused = Database::open(options(&fs)).unwrap_err().to_string();
+    assert!(refused.contains("run `cardinal verify --repair`"), "{refused}");
+    let repaired = mend(&fs).unwrap();
+    assert!(repaired.after.is_sound(), "{:?}", repaired.after.findings);
+    assert!(repaired.warnings.join("\n").contains("visible again"), "{:?}", repaired.warnings);
+    assert_eq!(contents(&open(&fs)), model, "the older deletion is kept");
+}
+
 #[test]
 fn an_undone_deletion_that_comes_back_can_be_undone_again() {
     let (fs, model, id) = directory();

@@ -132,9 +132,11 @@ pub fn repair(
     Ok(repair)
 }
 
-/// Rebuilds a manifest that cannot be read; of one that can, puts the deletions in order.
+/// Rebuilds a manifest that cannot be read, or whose last edit may be lost; of another, puts the deletions in order.
 fn mend_manifest(fs: &Arc<dyn Fs>, dir: &Path, repair: &mut Repair) -> Result<(), RepairError> {
-    let Ok((state, _)) = Manifest::inspect(&**fs, dir) else {
+    let found = Manifest::inspect(&**fs, dir).ok();
+    let read = found.filter(|(_, rest)| !rest.as_ref().is_some_and(|rest| rest.are_doubtful));
+    let Some((state, _)) = read else {
         let rebuilt = rebuild::manifest(&**fs, dir)?;
         repair.done.push(rebuilt.said);
         repair.warnings.extend(rebuilt.warnings);
