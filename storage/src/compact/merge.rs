@@ -16,7 +16,7 @@ use crate::block::{
 };
 use crate::codec::{self, ChunkError, Samples};
 use crate::index::Bitmap;
-use crate::io::{Fs, Pace};
+use crate::io::{Fs, GivingWay, Pace};
 use crate::model::{BlockId, LabelSet, SeriesKey, ShardId, TimeRange};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,8 +134,9 @@ impl Merger<'_> {
         let writer = BlockWriter::create_paced(self.fs.clone(), &dir, self.spec.clone(), self.pace)?;
         let mut chunker = Chunker::new(writer);
         let mut scratch = Scratch::default();
+        let mut work = GivingWay::new(self.pace.clock());
         for shard in self.spec.shards.iter() {
-            self.write_shard(&mut chunker, shard, &mut scratch)?;
+            self.write_shard(&mut chunker, shard, &mut scratch, &mut work)?;
         }
         if chunker.is_empty() {
             drop(chunker);
@@ -150,6 +151,7 @@ impl Merger<'_> {
         chunker: &mut Chunker,
         shard: ShardId,
         scratch: &mut Scratch,
+        work: &mut GivingWay<'_>,
     ) -> Result<(), CompactError> {
         let shards = self.sources.iter().filter_map(|b| b.shard(shard));
         let mut sources = shards.map(|s| Source::new(s, self.filter)).collect::<Result<Vec<_>, _>>()?;
@@ -178,6 +180,7 @@ impl Merger<'_> {
                 }
             };
             chunker.push(&labels, key, samples)?;
+            work.step();
         }
         Ok(())
     }

@@ -15,6 +15,18 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Lets `d` pass.
     fn sleep(&self, d: Duration);
+
+    /// The processor time that was taken so far.
+    fn processor(&self) -> ProcessorTime;
+}
+
+/// Processor time since the start; zero where the system does not count it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessorTime {
+    /// Of all threads of the process.
+    pub process: Duration,
+    /// Of the calling thread.
+    pub thread: Duration,
 }
 
 /// The machine's clock.
@@ -45,9 +57,21 @@ impl Clock for SystemClock {
     fn sleep(&self, d: Duration) {
         std::thread::sleep(d);
     }
+
+    #[cfg(unix)]
+    fn processor(&self) -> ProcessorTime {
+        use rustix::time::{ClockId, clock_gettime};
+        let of = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+        ProcessorTime { process: of(ClockId::ProcessCPUTime), thread: of(ClockId::ThreadCPUTime) }
+    }
+
+    #[cfg(not(unix))]
+    fn processor(&self) -> ProcessorTime {
+        ProcessorTime::default()
+    }
 }
 
-/// A clock that stands still until it is moved. `sleep` moves it and returns at once.
+/// A clock that stands still until it is moved. `sleep` moves it and returns at once. No work takes processor time.
 #[derive(Debug)]
 pub struct ManualClock {
     now_ms: AtomicI64,
@@ -85,6 +109,10 @@ impl Clock for ManualClock {
     fn sleep(&self, d: Duration) {
         self.advance(d);
     }
+
+    fn processor(&self) -> ProcessorTime {
+        ProcessorTime::default()
+    }
 }
 
 #[cfg(test)]
@@ -107,5 +135,15 @@ mod tests {
         let a = clock.monotonic();
         assert!(clock.monotonic() >= a);
         assert!(clock.now() > TimestampMs(1_577_836_800_000));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn work_takes_processor_time() {
+        let clock = SystemClock::default();
+        let before = clock.processor();
+        while clock.processor().thread == before.thread {}
+        let after = clock.processor();
+        assert!(after.process > before.process && after.process >= after.thread);
     }
 }

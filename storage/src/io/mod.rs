@@ -19,9 +19,10 @@ mod region;
 mod sim;
 mod unmapped;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, ProcessorTime, SystemClock};
 pub use fault::{MAP_FAULT_EXIT_CODE, note_map_faults};
 pub use paced::{Pace, PacedWriter};
+pub(crate) use priority::GivingWay;
 pub use priority::step_back;
 pub use readable::{Unreadable, map_readable, read_readable};
 pub use real::RealFs;

@@ -34,6 +34,11 @@ impl Pace {
         Self { clock, bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(Duration::ZERO) }
     }
 
+    /// What it is measured with.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// Waits for the turn of `bytes`. What was not used while nobody wrote is not made up for.
     fn take_turn(&self, bytes: usize) {
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
