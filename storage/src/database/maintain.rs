@@ -18,6 +18,7 @@ use super::replay::Replayed;
 use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::RetireQueue;
 use super::{CutError, Database};
+use crate::head::series::IDLE;
 use crate::head::shard::Shard;
 use crate::model::{DurationMs, Lsn, TimestampMs};
 use due::{Due, Situation, closed_until, due};
@@ -94,7 +95,7 @@ impl Database {
             return;
         }
         m.last_look = Some(now);
-        let newest = self.newest();
+        let newest = self.newest_offered();
         self.freeze_idle(&mut m, newest);
         // Where the clock was ahead and is right again, windows are closed that were not over.
         m.cut_until = m.cut_until.min(closed_until(newest, self.head.window));
@@ -161,9 +162,8 @@ impl Database {
             return;
         }
         m.idle_looked_at = newest;
-        let latest = self.latest();
         self.head.shards.iter().for_each(|s| {
-            s.for_each_slice(|series, slots| series.freeze_idle(slots, latest, &self.head.log));
+            s.for_each_slice(|series, slots| series.freeze_idle(slots, newest - IDLE, &self.head.log));
         });
     }
 

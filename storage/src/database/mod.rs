@@ -60,7 +60,7 @@ use maintain::Maintenance;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::thread::JoinHandle;
 
 pub use crate::compact::cut::CutError;
@@ -85,6 +85,8 @@ pub struct Database {
     /// Builders of log batches, reused by requests.
     batches: ArrayQueue<BatchBuilder>,
     refuse_new_series: AtomicBool,
+    /// The time of the newest sample of a series for which there was no room, since the start.
+    newest_refused: AtomicI64,
     /// What the manifest says, for those who do not wait for `maintenance`.
     committed: Arc<ArcSwap<manifest::State>>,
     /// Held by whoever cuts, makes a checkpoint or retires: one at a time.

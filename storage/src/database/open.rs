@@ -29,7 +29,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 pub(super) const LOCK_FILE: &str = "LOCK";
@@ -146,6 +146,7 @@ impl Database {
             limits: LimitKeeper::new(options.limits.clone(), options.memory_budget),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
+            newest_refused: AtomicI64::new(i64::MIN),
             committed,
             maintenance: Mutex::new(maintenance),
             compaction: Mutex::default(),

@@ -8,7 +8,7 @@ use super::Database;
 use super::maintain::Maintenance;
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
-use crate::head::series::SeriesTable;
+use crate::head::series::Departure;
 use crate::head::symbols::Released;
 use crate::model::{BlockId, DurationMs, ShardId, TimestampMs};
 use crate::read::ViewState;
@@ -66,6 +66,20 @@ impl Database {
         }
     }
 
+    /// Whether any series may leave once there is a checkpoint: what ended by `until` and lies below the positions is in blocks.
+    pub(super) fn could_any_leave(
+        &self,
+        until: TimestampMs,
+        positions: &[HeadPos],
+        idle: DurationMs,
+    ) -> bool {
+        let idle_before = self.newest_offered() - idle;
+        self.head.shards.iter().zip(positions).any(|(shard, position)| {
+            let departure = Departure { until, position: *position, idle_before };
+            shard.any_series(|series, slot| series.could_leave(slot, &departure))
+        })
+    }
+
     fn retire_series(
         &self,
         m: &mut Maintenance,
@@ -74,13 +88,11 @@ impl Database {
         cuts: &CutPositions,
         idle: DurationMs,
     ) {
-        let latest = self.latest();
+        let idle_before = self.newest_offered() - idle;
         let mut left = Vec::new();
-        for shard in &self.head.shards {
-            let position = positions[shard.id.index()];
-            let may_leave =
-                |series: &SeriesTable, slot| series.may_leave(slot, until, latest, position, idle);
-            let released = shard.remove_series(may_leave);
+        for (shard, position) in self.head.shards.iter().zip(positions) {
+            let departure = Departure { until, position: *position, idle_before };
+            let released = shard.remove_series(|series, slot| series.may_leave(slot, &departure));
             if !released.is_empty() {
                 left.push((shard.id, released));
             }

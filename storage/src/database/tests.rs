@@ -19,6 +19,7 @@ mod full_disk;
 mod limits;
 mod repair;
 mod repair_steps;
+mod silence;
 
 /// Sections in these tests are canonical.
 struct Canonical;

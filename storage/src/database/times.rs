@@ -6,6 +6,7 @@ use crate::block::Tier;
 use crate::compact::reference::{arrivals, reference};
 use crate::model::{BlockId, DurationMs, TimestampMs};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Database {
     /// Samples beyond this close no window, and make no other series idle.
@@ -13,9 +14,21 @@ impl Database {
         if self.options.trust_clock { self.clock.now() } else { TimestampMs::MAX }
     }
 
-    /// The time of the head's newest sample, by which its windows are over.
+    /// The time of the head's newest sample.
     pub(super) fn newest(&self) -> TimestampMs {
         self.head.newest().min(self.latest())
+    }
+
+    /// The time of the newest sample that was offered, by which windows are over and series idle: of all shards, and of what there
+    /// was no room for. Else a head in which nothing new has room would stay as it is for ever.
+    pub(super) fn newest_offered(&self) -> TimestampMs {
+        let refused = TimestampMs(self.newest_refused.load(Relaxed));
+        self.head.newest().max(refused).min(self.latest())
+    }
+
+    /// Notes the time of a sample for which there was no room.
+    pub(super) fn note_refused(&self, t: TimestampMs) {
+        self.newest_refused.fetch_max(t.0, Relaxed);
     }
 
     /// The time of the newest sample of head and blocks, by which days are over.

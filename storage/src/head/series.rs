@@ -28,7 +28,7 @@ use std::ops::Range;
 /// Samples of an open chunk; the first one of a series ends up to half earlier, by its fingerprint, so that series that began
 /// together do not all fill up together.
 const CHUNK_SAMPLES_MAX: u32 = 120;
-/// A series without a sample for so long, by its shard's newest sample, gives its open chunk back.
+/// A series without a sample for so long gives its open chunk back, and may leave once the rest is in a block.
 pub(crate) const IDLE: DurationMs = DurationMs::mins(10);
 /// The same where memory is short: two scrapes of a slow target.
 pub(crate) const IDLE_UNDER_PRESSURE: DurationMs = DurationMs::mins(2);
@@ -155,6 +155,17 @@ pub(crate) struct SeriesTail {
     /// The hash of its key that `le` takes no part in.
     pub(crate) family: u64,
     pub(crate) tail: HeadPos,
+}
+
+/// Which series may leave a shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departure {
+    /// All that they ever got lies in windows that end by then.
+    pub(crate) until: TimestampMs,
+    /// And in records of the head-chunk log below this position.
+    pub(crate) position: HeadPos,
+    /// They have had no sample since then, or have ended.
+    pub(crate) idle_before: TimestampMs,
 }
 
 /// Copies of up to 1024 series, reused from one hold of the lock to the next.
@@ -488,9 +499,8 @@ impl SeriesTable {
         any
     }
 
-    /// Moves the open chunks of idle series of a slice to the log. Samples beyond `latest` make no other series idle.
-    pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, latest: TimestampMs, log: &HeadLog) {
-        let idle_before = self.newest.min(latest) - IDLE;
+    /// Moves the open chunks of those series of a slice to the log that have had no sample since `idle_before`.
+    pub(crate) fn freeze_idle(&mut self, slots: Range<u32>, idle_before: TimestampMs, log: &HeadLog) {
         for slot in slots.map(SeriesSlot) {
             if self.record(slot).is_some_and(|r| r.open.is_some() && r.last_t < idle_before) {
                 self.freeze(slot, log);
@@ -498,23 +508,18 @@ impl SeriesTable {
         }
     }
 
-    /// Whether a series has ended or been silent for `idle`, and all it ever got lies in windows that end by `until` and in
-    /// records below `position` that the checkpoint in force knows of. Samples beyond `latest` make no other series idle.
-    pub(crate) fn may_leave(
-        &self,
-        slot: SeriesSlot,
-        until: TimestampMs,
-        latest: TimestampMs,
-        position: HeadPos,
-        idle: DurationMs,
-    ) -> bool {
-        let idle_before = self.newest.min(latest) - idle;
+    /// Whether a series may leave: the checkpoint in force knows all of it.
+    pub(crate) fn may_leave(&self, slot: SeriesSlot, departure: &Departure) -> bool {
+        self.could_leave(slot, departure) && self.record(slot).is_some_and(|r| !r.touched)
+    }
+
+    /// Whether a series might leave once there is a checkpoint.
+    pub(crate) fn could_leave(&self, slot: SeriesSlot, departure: &Departure) -> bool {
         self.record(slot).is_some_and(|r| {
             r.open.is_none()
-                && !r.touched
-                && r.tail < position
-                && (r.last_t < idle_before || is_stale(f64::from_bits(r.last_bits)))
-                && Window::of(r.last_t, self.window).end() <= until
+                && r.tail < departure.position
+                && (r.last_t < departure.idle_before || is_stale(f64::from_bits(r.last_bits)))
+                && Window::of(r.last_t, self.window).end() <= departure.until
         }) && self.late.get(slot).is_empty()
     }
 

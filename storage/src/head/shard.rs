@@ -54,6 +54,13 @@ impl Shard {
         }
     }
 
+    /// Whether `is_one` holds for any series.
+    pub(crate) fn any_series(&self, is_one: impl Fn(&SeriesTable, SeriesSlot) -> bool) -> bool {
+        let mut any = false;
+        self.for_each_slice(|series, slots| any = any || slots.map(SeriesSlot).any(|s| is_one(series, s)));
+        any
+    }
+
     /// Removes the series that `may_leave` accepts (again, now under the locks). Their slots and values are free once
     /// [`Self::release`] is called.
     pub(crate) fn remove_series(&self, may_leave: impl Fn(&SeriesTable, SeriesSlot) -> bool) -> Released {

@@ -10,7 +10,7 @@ use crate::head::series::{SampleOutcome, SeriesTable};
 use crate::head::shard::Shard;
 use crate::head::symbols::HeadIndex;
 use crate::model::{
-    Fingerprint, LabelSet, Sample, SeriesSlot, ShardId, shard_of_account, shard_of_fingerprint,
+    Fingerprint, LabelSet, Sample, SeriesSlot, ShardId, TimestampMs, shard_of_account, shard_of_fingerprint,
 };
 use crate::wal::BatchBuilder;
 use std::collections::HashSet;
@@ -31,6 +31,8 @@ pub(super) struct Progress<'a> {
     over_limit: Vec<OverLimit<'a>>,
     /// Series that were resolved and then refused, for a limit or for want of memory.
     refused_series: Vec<Fingerprint>,
+    /// The time of the newest sample that there was no room for.
+    newest_refused: Option<TimestampMs>,
 }
 
 impl Progress<'_> {
@@ -426,9 +428,16 @@ impl<'a> Request<'a> {
     }
 
     fn refuse_for_memory(&self, row: u32, admission: Admission, progress: &mut Progress<'a>) {
+        progress.newest_refused = progress.newest_refused.max(self.newest_of(row));
         let is_told = progress.tally.refused.len() < REFUSED_MAX;
         let refused = refused_new(self.section(row), admission, is_told);
         progress.tally.refuse(self.rows[row as usize].sample_count(), refused);
+    }
+
+    /// The time of the newest sample of a row.
+    fn newest_of(&self, row: u32) -> Option<TimestampMs> {
+        let Range { start, end } = self.rows[row as usize].samples;
+        self.samples[start as usize..end as usize].iter().map(|s| s.t).max()
     }
 
     /// Hands what has gathered to the log. Under the shard's lock: see the order of locks.
@@ -448,6 +457,8 @@ impl<'a> Request<'a> {
             return;
         }
         let row = |o: &OverLimit<'_>| &self.rows[o.row as usize];
+        let times = progress.over_limit.iter().map(|o| self.newest_of(o.row)).max();
+        progress.newest_refused = progress.newest_refused.max(times.flatten());
         limits.count(progress.over_limit.iter().map(|o| (o.account, o.over, row(o).sample_count())));
         for (n, refused) in progress.over_limit.iter().enumerate() {
             let AppendRow { section, .. } = *row(refused);
@@ -463,6 +474,7 @@ impl<'a> Request<'a> {
     /// Writes the messages of conflicts, now that no lock is held.
     fn report(&self, progress: &mut Progress<'a>) {
         self.report_over_limit(progress);
+        progress.newest_refused.into_iter().for_each(|t| self.database.note_refused(t));
         for (n, conflict) in progress.conflicts.iter().enumerate() {
             let message = match n < REFUSED_MAX {
                 false => String::new(),

@@ -34,7 +34,8 @@ impl Database {
                 self.discard_blocks(first_id);
             }
             if result? {
-                m.cut_until = m.cut_until.max(until.min(closed_until(self.newest(), self.head.window)));
+                m.cut_until =
+                    m.cut_until.max(until.min(closed_until(self.newest_offered(), self.head.window)));
                 return Ok(());
             }
         }
@@ -66,11 +67,8 @@ impl Database {
         };
         let cut::Blocks { written, postponed, frozen } = cutter.write_blocks()?;
         let cut::Frozen { positions, doubted } = frozen;
-        if written.is_empty() {
-            if doubted {
-                // Replay must decide as the head does from now on.
-                self.checkpoint(m)?;
-            }
+        // Where newest samples are in doubt, replay must decide as the head does from now on.
+        if written.is_empty() && !doubted && !self.could_any_leave(until, &positions, idle) {
             return Ok(true);
         }
         let blocks_dir = self.dir.join(BLOCKS_DIR);
@@ -85,10 +83,12 @@ impl Database {
             blocks.insert(w.id, Arc::new(open_block(&*self.fs, &self.dir, e)?));
         }
         self.commit(m, entries, &cuts)?;
-        let samples: u64 = written.iter().map(|w| w.meta.samples).sum();
-        self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
-        let until_ms = (until != TimestampMs::MAX).then_some(until.0);
-        tracing::info!(blocks = written.len(), samples, until_ms, "cut the head");
+        if !written.is_empty() {
+            let samples: u64 = written.iter().map(|w| w.meta.samples).sum();
+            self.counters.cut(written.len() as u64, samples, self.clock.monotonic().saturating_sub(started));
+            let until_ms = (until != TimestampMs::MAX).then_some(until.0);
+            tracing::info!(blocks = written.len(), samples, until_ms, "cut the head");
+        }
         let tombstones = m.manifest.state().tombstones_over(&old.tombstones, self.shards);
         self.view.store(Arc::new(ViewState {
             blocks,

@@ -4,7 +4,7 @@ use crate::database::memory::wants_flush;
 use crate::model::{DurationMs, TimestampMs, Window};
 use std::time::Duration;
 
-/// A window is cut when the newest sample is so far beyond its end.
+/// A window is cut when the newest sample that was offered is so far beyond its end.
 const CUT_AFTER: DurationMs = DurationMs::mins(5);
 /// After a flush that did not help, the next one waits so long.
 const FLUSH_PAUSE: Duration = Duration::from_secs(300);
@@ -23,6 +23,7 @@ pub(in crate::database) enum Due {
 /// What the choice is made from.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::database) struct Situation {
+    /// The newest sample that was offered.
     pub(in crate::database) newest: TimestampMs,
     pub(in crate::database) cut_until: TimestampMs,
     pub(in crate::database) window: DurationMs,

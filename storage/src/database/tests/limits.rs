@@ -17,9 +17,9 @@ impl Resolve for Counting {
     }
 }
 
-struct Bed {
-    db: Arc<Database>,
-    clock: Arc<ManualClock>,
+pub(super) struct Bed {
+    pub(super) db: Arc<Database>,
+    pub(super) clock: Arc<ManualClock>,
     resolve: Counting,
     t: Cell<i64>,
 }
@@ -29,7 +29,7 @@ impl Bed {
         Self::open(DatabaseOptions { limits, ..options(fs) })
     }
 
-    fn open(options: DatabaseOptions) -> Self {
+    pub(super) fn open(options: DatabaseOptions) -> Self {
         let clock = Arc::new(ManualClock::new(TimestampMs(0)));
         let options = DatabaseOptions { clock: clock.clone(), ..options };
         let db = Database::open(options).unwrap();
@@ -42,7 +42,7 @@ impl Bed {
         self.send_at(account, series, self.t.get())
     }
 
-    fn send_at(&self, account: &str, series: Range<usize>, t: i64) -> (u64, u64, u64) {
+    pub(super) fn send_at(&self, account: &str, series: Range<usize>, t: i64) -> (u64, u64, u64) {
         let a = self.request(account, series, t);
         let by = |class: RefusalClass| a.refused_by_class[class as usize];
         (a.written, by(RefusalClass::SeriesLimit), by(RefusalClass::SeriesCreatedLimit))
@@ -184,7 +184,6 @@ fn series_that_leave_make_room() {
     let bed = Bed::new(&SimFs::new(1), limits);
     assert_eq!(bed.send_at("a", 0..150, HOUR), (100, 50, 0));
     assert_eq!(bed.send_at("a", 0..10, HOUR + IDLE.0 + 1), (10, 0, 0));
-    // Idle is told by shard.
     bed.db.flush().unwrap();
     bed.db.maintain();
     bed.db.maintain();

@@ -90,17 +90,16 @@ fn idle_series_give_their_chunk_back_and_may_leave_once_copied() {
     let (busy, _) = table.register(Fingerprint(2), 0);
     table.append(idle, TimestampMs(1), 1.0, &log);
     table.append(busy, TimestampMs(1 + IDLE.0 + 1), 1.0, &log);
-    table.freeze_idle(0..2, TimestampMs::MAX, &log);
+    let idle_before = table.newest() - IDLE;
+    table.freeze_idle(0..2, idle_before, &log);
     assert_eq!(table.open(), 1);
-    let until = TimestampMs(WINDOW.0);
-    assert!(!table.may_leave(idle, until, TimestampMs::MAX, log.end(), IDLE), "no checkpoint has it");
+    let cut = Departure { until: TimestampMs(WINDOW.0), position: log.end(), idle_before };
+    assert!(!table.may_leave(idle, &cut), "no checkpoint has it");
+    assert!(table.could_leave(idle, &cut) && !table.could_leave(busy, &cut));
     table.copy_states(0..2, &mut vec![]);
-    assert!(table.may_leave(idle, until, TimestampMs::MAX, log.end(), IDLE));
-    assert!(
-        !table.may_leave(idle, TimestampMs(0), TimestampMs::MAX, log.end(), IDLE),
-        "its window is not cut"
-    );
-    assert!(!table.may_leave(busy, until, TimestampMs::MAX, log.end(), IDLE));
+    assert!(table.may_leave(idle, &cut));
+    assert!(!table.may_leave(idle, &Departure { until: TimestampMs(0), ..cut }), "its window is not cut");
+    assert!(!table.may_leave(busy, &cut));
     table.remove(idle);
     assert_eq!((table.find(Fingerprint(1)), table.live()), (None, 1));
     table.reuse(&[idle]);
@@ -148,7 +147,7 @@ proptest! {
             match other {
                 0 => table.freeze_until(0..1, TimestampMs(WINDOW.0), &log),
                 1 => table.freeze_until(0..1, TimestampMs(i64::MAX), &log),
-                2 => table.freeze_idle(0..1, TimestampMs::MAX, &log),
+                2 => table.freeze_idle(0..1, table.newest() - IDLE, &log),
                 _ => {}
             }
         }
