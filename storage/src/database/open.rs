@@ -334,7 +334,9 @@ fn load_checkpoint(
         return Ok(checkpoint::Loaded { head, cuts, newest_lsn: Lsn(0), slice_lsns, damage: Vec::new() });
     };
     let (folder, log_end) = (dir.join(CHECKPOINT_DIR), HeadPos(c.head_log_end));
-    let named = checkpoint::Named { dir: &folder, number: c.number, bytes: c.bytes, log_end };
+    let blocks: Vec<Window> = state.blocks.values().map(BlockEntry::window).collect();
+    let named =
+        checkpoint::Named { dir: &folder, number: c.number, bytes: c.bytes, log_end, blocks: &blocks };
     Ok(checkpoint::load(fs.clone(), named, options)?)
 }
 

@@ -525,8 +525,13 @@ fn series_registered_while_a_checkpoint_is_written_wait_for_the_replay() {
         window: db.options.window,
         log_dir: db.dir.join("head"),
     };
-    let named =
-        checkpoint::Named { dir: &dir, number: 9, bytes: written.bytes, log_end: HeadPos(written.log_end) };
+    let named = checkpoint::Named {
+        dir: &dir,
+        number: 9,
+        bytes: written.bytes,
+        log_end: HeadPos(written.log_end),
+        blocks: &[],
+    };
     let loaded = checkpoint::load(Arc::new(fs.clone()), named, &options).unwrap();
     assert!(loaded.damage.is_empty(), "{:?}", loaded.damage);
     assert_eq!(loaded.head.shard(shard.id).series.lock().live(), 1);

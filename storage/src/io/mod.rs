@@ -24,6 +24,7 @@ pub use fault::{MAP_FAULT_EXIT_CODE, note_map_faults};
 pub use paced::{Pace, PacedWriter};
 pub(crate) use priority::GivingWay;
 pub use priority::step_back;
+pub(crate) use readable::is_damage;
 pub use readable::{Unreadable, map_readable, read_readable};
 pub use real::RealFs;
 pub use region::Region;
@@ -166,5 +167,19 @@ pub trait DirLock: Send + Sync + fmt::Debug {}
 
 /// `e` with what was tried and where in front; the kind stays.
 fn at(path: &Path, tried: &str, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{tried} {}: {e}", path.display()))
+    let text = format!("{tried} {}: {e}", path.display());
+    io::Error::new(e.kind(), Tried { text, code: code_of(&e) })
+}
+
+/// What was tried, where, and what came of it; and the operating system's number for that.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Tried {
+    text: String,
+    code: Option<i32>,
+}
+
+fn code_of(e: &io::Error) -> Option<i32> {
+    let tried = || e.get_ref()?.downcast_ref::<Tried>()?.code;
+    e.raw_os_error().or_else(tried)
 }

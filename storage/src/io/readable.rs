@@ -1,6 +1,6 @@
 //! Reading what a disk still delivers of a file: bad sectors cost themselves, and are told.
 
-use super::{File, Fs, OpenMode, Region};
+use super::{File, Fs, OpenMode, Region, code_of};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -47,6 +47,17 @@ pub fn read_readable(file: &dyn File, bytes: &mut Vec<u8>) -> io::Result<Vec<Unr
     Ok(unreadable)
 }
 
+/// Whether a file that cannot be read is damaged or gone. Everything else (permissions, too many open files, no memory) says
+/// nothing of the file, which may be sound: who takes that for damage throws away what can be had tomorrow.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    /// Of the disk; of the file system, which found its own structures damaged, by two names.
+    const EIO: i32 = 5;
+    const EBADMSG: i32 = 74;
+    const EUCLEAN: i32 = 117;
+    error.kind() == io::ErrorKind::NotFound
+        || code_of(error).is_some_and(|code| [EIO, EBADMSG, EUCLEAN].contains(&code))
+}
+
 /// A whole file as memory, mapped if that can be; else what is readable of it, zeros for the rest.
 pub fn map_readable(fs: &dyn Fs, path: &Path) -> io::Result<Region> {
     fs.map(path).or_else(|_| region_of_readable(fs, path))
@@ -67,6 +78,23 @@ pub(super) fn region_of_readable(fs: &dyn Fs, path: &Path) -> io::Result<Region>
 mod tests {
     use super::*;
     use crate::io::SimFs;
+
+    #[test]
+    fn only_what_the_disk_says_of_a_file_is_damage() {
+        let fs = SimFs::new(1);
+        let path = Path::new("a");
+        let opened = || fs.open(path, OpenMode::Read).map(drop).unwrap_err();
+        assert!(is_damage(&opened()), "it is not there");
+        fs.open(path, OpenMode::CreateNew).unwrap();
+        // EIO, EUCLEAN; ENOMEM, EACCES, ENFILE, EMFILE, EPERM.
+        for (code, want) in
+            [(5, true), (117, true), (12, false), (13, false), (23, false), (24, false), (1, false)]
+        {
+            fs.refuse_open(path, code).unwrap();
+            assert_eq!(is_damage(&opened()), want, "{code}");
+            assert_eq!(is_damage(&fs.map(path).unwrap_err()), want, "{code}");
+        }
+    }
 
     #[test]
     fn bad_sectors_cost_themselves() {

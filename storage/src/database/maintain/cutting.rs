@@ -12,6 +12,8 @@ use crate::head::CheckpointError;
 use crate::head::log::HeadPos;
 use crate::model::{BlockId, TimestampMs};
 use crate::read::ViewState;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -52,6 +54,7 @@ impl Database {
         let started = self.clock.monotonic();
         let old = self.view.load_full();
         let idle = self.idle();
+        let lost = Lost::default();
         let cutter = Cutter {
             fs: &self.fs,
             blocks_dir: &self.dir.join(BLOCKS_DIR),
@@ -63,18 +66,28 @@ impl Database {
             first_id,
             newest_lsn: &|| self.wal.end(),
             is_closing: &|| self.is_closing(),
-            on_damage: &|at, error| self.keep_damaged(at, &error),
+            on_damage: &|at, error| self.keep_damaged(at, &error, &lost),
         };
         let cut::Blocks { written, postponed, frozen } = cutter.write_blocks()?;
+        lost.tell();
         let cut::Frozen { positions, doubted } = frozen;
+        let is_cut = |start: &TimestampMs| *start + self.head.window <= until && !postponed.contains(start);
+        let of_log = self.head.log.windows();
+        let below = positions.iter().map(|p| p.segment()).min().unwrap_or_default();
+        let stays = |(segment, w): &(u32, TimestampMs)| {
+            *segment < below && is_cut(w) && !old.cuts.covers(*w, HeadPos::after_segment(*segment))
+        };
+        // Of a window of which nothing can be read, nothing is left to be cut: else its segment would stay, and its damage be found
+        // for ever.
+        let is_mended = lost.is_any() && of_log.iter().any(stays);
         // Where newest samples are in doubt, replay must decide as the head does from now on.
-        if written.is_empty() && !doubted && !self.could_any_leave(until, &positions, idle) {
+        let is_changed = !written.is_empty() || doubted || is_mended;
+        if !is_changed && !self.could_any_leave(until, &positions, idle) {
             return Ok(true);
         }
         let blocks_dir = self.dir.join(BLOCKS_DIR);
         self.fs.sync_dir(&blocks_dir).map_err(|source| CutError::Io { path: blocks_dir, source })?;
-        let is_cut = |start: &TimestampMs| *start + self.head.window <= until && !postponed.contains(start);
-        let ended = old.cuts.windows().filter(is_cut);
+        let ended = old.cuts.windows().chain(of_log.into_iter().map(|(_, window)| window)).filter(is_cut);
         let cuts = old.cuts.after_cut(ended.chain(written.iter().map(|w| w.window.start)), &positions);
         let mut blocks = old.blocks.clone();
         let arrived = self.newest();
@@ -103,10 +116,10 @@ impl Database {
     }
 
     /// Keeps a copy of the segment that something damaged stands in, and counts it.
-    fn keep_damaged(&self, at: HeadPos, error: &CutError) -> Result<(), CutError> {
+    fn keep_damaged(&self, at: HeadPos, error: &CutError, lost: &Lost) -> Result<(), CutError> {
         self.head.log.keep_copy(at, &self.dir.join(QUARANTINE_DIR)).map_err(CheckpointError::Log)?;
         self.counters.cut_corruptions.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(%error, "samples of the head-chunk log are lost; a copy of the segment is in quarantine");
+        lost.note(at, error);
         Ok(())
     }
 
@@ -116,6 +129,29 @@ impl Database {
         let ids = entries.iter().filter_map(|entry| BlockId::from_name(&entry.name));
         for id in ids.filter(|id| (first.0..first.0 + MERGED_PLACE).contains(&id.0)) {
             self.discard_block(id);
+        }
+    }
+}
+
+/// What a cut could not read, by segment: how many chains or chunks, and the first. One damaged file may be thousands of them.
+#[derive(Default)]
+struct Lost {
+    by_segment: Mutex<BTreeMap<u32, (u64, String)>>,
+}
+
+impl Lost {
+    fn note(&self, at: HeadPos, error: &CutError) {
+        let mut by_segment = self.by_segment.lock();
+        by_segment.entry(at.segment()).or_insert_with(|| (0, error.to_string())).0 += 1;
+    }
+
+    fn is_any(&self) -> bool {
+        !self.by_segment.lock().is_empty()
+    }
+
+    fn tell(&self) {
+        for (count, first) in self.by_segment.lock().values() {
+            tracing::error!(count, %first, "samples of the head-chunk log are lost; a copy of the segment, where it is there, is in quarantine");
         }
     }
 }

@@ -415,3 +415,125 @@ fn answers_say_what_the_head_lacks_where_it_lies() {
 fn closed(from: i64, until: i64) -> TimeRange {
     TimeRange::closed(TimestampMs(from), TimestampMs(until))
 }
+
+#[test]
+fn a_head_that_may_not_be_opened_refuses_the_start_and_nothing_is_lost() {
+    let (fs, model, checkpoint) = checkpointed();
+    let folder = Path::new("/data/head");
+    let segment = folder.join(&fs.read_dir(folder).unwrap()[0].name);
+    for file in [checkpoint, segment] {
+        // EPERM, ENOMEM, EACCES, ENFILE, EMFILE.
+        for code in [1, 12, 13, 23, 24] {
+            fs.refuse_open(&file, code).unwrap();
+            let refused = Database::open(options(&fs)).map(drop).unwrap_err().to_string();
+            let why = std::io::Error::from_raw_os_error(code).to_string();
+            assert!(refused.contains(&*file.to_string_lossy()) && refused.contains(&why), "{refused}");
+            fs.heal();
+        }
+        let db = open(&fs);
+        assert_eq!((contents(&db), db.stats().replay_corruptions), (model.clone(), 0));
+        db.close().unwrap();
+    }
+    // A block stays where it is, and comes back.
+    let (fs, model) = directory();
+    fs.refuse_open(&file_of(&fs, 0, INDEX_FILE), 24).unwrap();
+    assert_eq!(open(&fs).stats().blocks_damaged, 1);
+    fs.heal();
+    assert_eq!(contents(&open(&fs)), model);
+}
+
+/// The borders of a checkpoint's frames.
+fn frame_borders(fs: &SimFs, file: &Path) -> Vec<u64> {
+    let bytes = fs.open(file, OpenMode::Read).unwrap().read_all().unwrap();
+    let mut borders = vec![0, 16];
+    while let Some(length) = bytes.get(borders[borders.len() - 1] as usize + 8..) {
+        let Some(length) = length.first_chunk::<4>() else { break };
+        borders.push(borders[borders.len() - 1] + 16 + u64::from(u32::from_le_bytes(*length)));
+    }
+    borders
+}
+
+/// What deletions hid stays hidden, whichever frame of the checkpoint is damaged; what came since is there, where its slices are. The
+/// log is in short segments here, so that none has both the registrations and what was deleted: out of one that has, it does come
+/// back where slices are lost (`docs/damage.md`).
+#[test]
+fn a_damaged_checkpoint_brings_nothing_back_that_was_deleted() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let series: Vec<LabelSet> = (0..60).map(|i| labels("m", &format!("{}", i % 2), i)).collect();
+    let send = |t: i64| {
+        let points = [(t, t as f64)];
+        let rows: Vec<(&LabelSet, &[(i64, f64)])> = series.iter().map(|l| (l, &points[..])).collect();
+        append(&db, &rows).unwrap().ticket.wait().unwrap();
+    };
+    (1..400).for_each(|n| send(HOUR + n * 10_000));
+    db.delete_series(&[vec![Matcher::equal("account", "1")]], TimeRange::ALL).unwrap();
+    let others = contents(&db);
+    assert_eq!(others.len(), 30);
+    (400..403).for_each(|n| send(HOUR + n * 10_000));
+    let model = contents(&db);
+    assert_eq!(model.len(), 60);
+    db.close().unwrap();
+    drop(db);
+    let folder = Path::new("/data/checkpoint");
+    let file = folder.join(&fs.read_dir(folder).unwrap()[0].name);
+    let borders = frame_borders(&fs, &file);
+    assert_eq!(*borders.last().unwrap(), len_of(&fs, &file));
+    let check = |what: &str, whole: bool, damage: &dyn Fn(&SimFs)| {
+        let fs = fs.kill();
+        damage(&fs);
+        for start in ["first", "second"] {
+            let db = open(&fs);
+            let found = contents(&db);
+            for (l, points) in &found {
+                let wrong = points.iter().find(|(t, v)| model[l].get(t) != Some(v));
+                assert_eq!(wrong, None, "{what}, {start} start: {l}");
+            }
+            assert!(!whole || found == model, "{what}, {start} start: {} series", found.len());
+            assert!(
+                others.iter().all(|(l, points)| points.iter().all(|(t, _)| found[l].contains_key(t))),
+                "{what}"
+            );
+            db.flush().unwrap();
+            assert_eq!(contents(&db), found, "{what}, {start} start");
+            db.close().unwrap();
+        }
+    };
+    for border in &borders {
+        check(&format!("cut at {border}"), false, &|fs| set_len(fs, &file, |_| *border));
+    }
+    // The first is the header, of which a test of its own tells.
+    for (nth, frame) in borders.windows(2).enumerate().skip(1) {
+        let is_told_twice = nth < 3 || nth == borders.len() - 2;
+        check(&format!("frame {nth}"), is_told_twice, &|fs| fs.corrupt(&file, frame[1] - 5, 1).unwrap());
+        check(&format!("frames {nth} and cuts and end"), false, &|fs| {
+            fs.corrupt(&file, borders[3] - 2, 1).unwrap();
+            fs.corrupt(&file, borders[borders.len() - 1] - 5, 1).unwrap();
+            fs.corrupt(&file, frame[1] - 5, 2).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_head_log_that_was_emptied_is_healed_by_what_is_cut_next() {
+    let (fs, _, _) = checkpointed();
+    let folder = Path::new("/data/head");
+    let segment = folder.join(&fs.read_dir(folder).unwrap()[0].name);
+    set_len(&fs, &segment, |_| 0);
+    let db = open(&fs);
+    assert!(db.stats().replay_corruptions > 0);
+    let found = contents(&db);
+    db.flush().unwrap();
+    db.close().unwrap();
+    drop(db);
+    let db = open(&fs);
+    assert_eq!((db.stats().replay_corruptions, contents(&db)), (0, found));
+    db.flush().unwrap();
+    assert_eq!(db.stats().blocks_damaged, 0);
+    db.close().unwrap();
+    assert!(
+        crate::database::verify(&(Arc::new(fs.clone()) as Arc<dyn Fs>), Path::new("/data"), &mut |_| {})
+            .unwrap()
+            .is_sound()
+    );
+}

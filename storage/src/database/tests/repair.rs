@@ -149,6 +149,10 @@ fn the_head_is_mended() {
         fs.corrupt(&file, len(fs, &file) / 2, 1).unwrap();
     });
     check("no checkpoint", 0, |fs| fs.remove_file(&first_of(fs, "checkpoint")).unwrap());
+    check("head-chunk log", 0, |fs| {
+        let file = fs.open(&first_of(fs, "head"), OpenMode::ReadWrite).unwrap();
+        file.set_len(0).and_then(|()| file.sync_data()).unwrap();
+    });
     check("log", 0, |fs| {
         let file = first_of(fs, "wal");
         fs.corrupt(&file, 300, 1).unwrap();

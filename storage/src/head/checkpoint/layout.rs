@@ -27,6 +27,7 @@ pub(super) enum FrameKind {
     Metadata = 4,
     End = 5,
     Postings = 6,
+    Cuts = 7,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,10 +198,10 @@ fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, Bad> {
     if found != u32_at(12) {
         return Err(bad(format!("checksum {:08x}", u32_at(12)), format!("{found:08x}")));
     }
-    use FrameKind::{End, Metadata, Postings, Preamble, Slice, Symbols};
-    let kinds = [Preamble, Slice, Symbols, Metadata, End, Postings];
+    use FrameKind::{Cuts, End, Metadata, Postings, Preamble, Slice, Symbols};
+    let kinds = [Preamble, Slice, Symbols, Metadata, End, Postings, Cuts];
     let kind = kinds.into_iter().find(|k| *k as u8 == header[0]);
-    let kind = kind.ok_or_else(|| bad("a frame of kind 1 to 6", format!("kind {}", header[0])))?;
+    let kind = kind.ok_or_else(|| bad("a frame of kind 1 to 7", format!("kind {}", header[0])))?;
     *bytes = &rest[payload.len()..];
     Ok(Frame { kind, shard: u32_at(4), payload })
 }

@@ -3,14 +3,14 @@
 use super::layout::{self, Bad, End, Frame, FrameKind, Preamble, SliceReader, bad};
 use super::postings::read_postings;
 use super::{CheckpointError, path_of};
-use crate::head::cuts::CutPositions;
+use crate::head::cuts::{CutEntry, CutPositions};
 use crate::head::log::{HeadLog, HeadLogError, HeadPos};
 use crate::head::shard::{SLICE, Shard};
 use crate::head::symbols::HeadIndex;
 use crate::head::{Head, HeadOptions};
 use crate::index::Bitmap;
-use crate::io::{Fs, Region, map_readable};
-use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount};
+use crate::io::{Fs, Region, is_damage, map_readable};
+use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount, TimestampMs, Window};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,6 +74,8 @@ struct ShardFrames<'a> {
 struct Parts<'a> {
     shards: Vec<ShardFrames<'a>>,
     metadata: Vec<MetricMetadata>,
+    /// What stands near the beginning; the end says the same.
+    cuts: Option<Vec<CutEntry>>,
     end: Option<End>,
     /// Whether the preamble is that of another directory's checkpoint.
     of_another: bool,
@@ -82,7 +84,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn new(shards: ShardCount) -> Self {
         let shards = shards.iter().map(|_| ShardFrames::default()).collect();
-        Self { shards, metadata: Vec::new(), end: None, of_another: false }
+        Self { shards, metadata: Vec::new(), cuts: None, end: None, of_another: false }
     }
 
     fn take(&mut self, offset: u64, frame: Frame<'a>, options: &HeadOptions) -> Result<(), Bad> {
@@ -102,6 +104,9 @@ impl<'a> Parts<'a> {
                 let statements = layout::read_metadata(payload);
                 self.metadata.extend(statements.ok_or_else(|| fail("metadata statements"))?);
             }
+            FrameKind::Cuts => {
+                self.cuts = Some(serde_json::from_slice(payload).map_err(|_| fail("cuts of version 1"))?);
+            }
             FrameKind::End => {
                 self.end = Some(serde_json::from_slice(payload).map_err(|_| fail("an end of version 1"))?);
             }
@@ -118,11 +123,14 @@ pub(crate) struct Named<'a> {
     pub(crate) bytes: u64,
     /// The end of the head-chunk log, which stands in the checkpoint's end as well.
     pub(crate) log_end: HeadPos,
+    /// The windows of the blocks in force.
+    pub(crate) blocks: &'a [Window],
 }
 
 /// Loads a checkpoint; the head-chunk log is opened as it says. What is damaged is left out and told in the result: a slice
-/// costs its series, a shard's symbols all series of the shard, postings and the end cost nothing, since what they say can be
-/// found again. Only the disk and another version are errors.
+/// costs its series, a shard's symbols all series of the shard, postings, cuts and the end cost nothing, since what they say can be
+/// found again, unless both of the last are lost. Another version is an error, and a file that cannot be opened though
+/// nothing says that it is damaged.
 pub(crate) fn load(
     fs: Arc<dyn Fs>,
     named: Named<'_>,
@@ -130,10 +138,14 @@ pub(crate) fn load(
 ) -> Result<Loaded, CheckpointError> {
     let path = path_of(named.dir, named.number);
     let mut damage = Vec::new();
-    let region = map_readable(&*fs, &path).unwrap_or_else(|source| {
-        damage.push(CheckpointError::Io { path: path.clone(), source });
-        Region::from_vec(Vec::new())
-    });
+    let region = match map_readable(&*fs, &path) {
+        Ok(region) => region,
+        Err(source) if is_damage(&source) => {
+            damage.push(CheckpointError::Io { path: path.clone(), source });
+            Region::from_vec(Vec::new())
+        }
+        Err(source) => return Err(CheckpointError::Io { path, source }),
+    };
     layout::check_version(&region).map_err(|b| corrupt(&path, 8, b))?;
     let mut told = |offset, bad| damage.push(corrupt(&path, offset, bad));
     if region.len() as u64 != named.bytes {
@@ -147,13 +159,17 @@ pub(crate) fn load(
     if parts.of_another {
         parts = Parts::new(options.shards);
     }
-    let Parts { shards, metadata, end, .. } = parts;
+    let Parts { shards, metadata, cuts, end, .. } = parts;
     let end = end.filter(|e| e.is_plausible() && e.log_end == named.log_end.0);
     if end.is_none() {
         told(region.len() as u64, bad("a frame `end` as the manifest says", "none"));
     }
     let gaps = if damage.is_empty() { 0 } else { GAP_SLICES_MAX };
     let (log, found) = open_log(fs, named.log_end, end.as_ref(), options)?;
+    let cuts = match end.as_ref().map(|e| &e.cuts).or(cuts.as_ref()) {
+        Some(entries) => CutPositions::from_entries(entries),
+        None => cut_where_blocks_are(&named, options),
+    };
     damage.extend(found.into_iter().map(CheckpointError::from));
     let head = Head::with_log(options, log);
     let mut slice_lsns = Vec::with_capacity(head.shards.len());
@@ -172,13 +188,25 @@ pub(crate) fn load(
         });
     }
     let newest_slice = slice_lsns.iter().flat_map(|l| &l.lsns).copied().max().unwrap_or_default();
-    let cuts = end.as_ref().map(|e| CutPositions::from_entries(&e.cuts)).unwrap_or_default();
     let newest_lsn = end.map_or(newest_slice, |e| newest_slice.max(Lsn(e.newest_lsn)));
     Ok(Loaded { head, cuts, newest_lsn, slice_lsns, damage })
 }
 
+/// The cuts of a checkpoint that does not say them, neither near its beginning nor at its end: what the head-chunk log has of windows
+/// with blocks counts as cut. What was deleted in a block must not come back from there, and nothing tells it from what came since.
+fn cut_where_blocks_are(named: &Named<'_>, options: &HeadOptions) -> CutPositions {
+    let positions = vec![named.log_end; usize::from(options.shards.get())];
+    let len = options.window;
+    let starts = |block: &Window| -> Vec<TimestampMs> {
+        let first = Window::of(block.start, len).start;
+        let next = |start: &TimestampMs| Some(*start + len).filter(|next| *next < block.end());
+        std::iter::successors(Some(first), next).collect()
+    };
+    CutPositions::default().after_cut(named.blocks.iter().flat_map(starts), &positions)
+}
+
 /// Opens the head-chunk log as the checkpoint's end says, or, without one, with all segments up to the end that the manifest
-/// knows: which of their windows were cut is forgotten then, so that they are merged with what their blocks have.
+/// knows.
 fn open_log(
     fs: Arc<dyn Fs>,
     log_end: HeadPos,

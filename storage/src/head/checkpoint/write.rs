@@ -64,6 +64,8 @@ pub(crate) fn write(
         window_ms: head.window.0,
     };
     out.frame(FrameKind::Preamble, 0, &json(&preamble)).map_err(|e| io(&path, e))?;
+    let cut_entries = cuts.to_entries();
+    out.frame(FrameKind::Cuts, 0, &json(&cut_entries)).map_err(|e| io(&path, e))?;
     for shard in &head.shards {
         let written = write_shard(&mut out, shard, newest_lsn).map_err(|e| io(&path, e))?;
         (oldest, newest) = (oldest.min(written.oldest), newest.max(written.newest));
@@ -72,7 +74,7 @@ pub(crate) fn write(
     newest = newest.max(write_metadata(&mut out, head, newest_lsn).map_err(|e| io(&path, e))?);
     let (log_end, mut log_segments) = head.log.sync()?;
     drop_cut_segments(&mut log_segments, cuts);
-    let end = End { series, newest_lsn: newest.0, log_end: log_end.0, log_segments, cuts: cuts.to_entries() };
+    let end = End { series, newest_lsn: newest.0, log_end: log_end.0, log_segments, cuts: cut_entries };
     out.frame(FrameKind::End, 0, &json(&end)).map_err(|e| io(&path, e))?;
     let bytes = out.file.finish().and_then(|n| fs.sync_dir(dir).map(|()| n)).map_err(|e| io(&path, e))?;
     Ok(Written { bytes, oldest_lsn: oldest, log_end: log_end.0 })

@@ -16,7 +16,7 @@ pub(crate) use record::HeadPos;
 pub use snapshot::LogCorruption;
 pub(crate) use snapshot::LogSnapshot;
 
-use crate::io::{File, Fs, OpenMode, Region, map_readable};
+use crate::io::{File, Fs, OpenMode, Region, is_damage, map_readable};
 use crate::model::{TimestampMs, Window};
 use parking_lot::Mutex;
 use record::RecordHeader;
@@ -203,7 +203,12 @@ impl HeadLog {
         for kept in kept {
             let needed = if kept.segment == end.segment() { end.offset() } else { HEADER_BYTES };
             let (region, found) = open_segment(&*fs, dir, kept.segment, needed);
-            damage.extend(found);
+            match found {
+                Some(HeadLogError::Io { path, source }) if !is_damage(&source) => {
+                    return Err(HeadLogError::Io { path, source });
+                }
+                found => damage.extend(found),
+            }
             segments.push((kept.segment, region));
         }
         let segment = end.segment() + 1;
@@ -243,7 +248,12 @@ impl HeadLog {
         for entry in fs.read_dir(dir).map_err(at)? {
             let number = entry.name.strip_suffix(".hcl").and_then(|n| u32::from_str_radix(n, 16).ok());
             let Some(segment) = number.filter(|n| *n <= end.segment()) else { continue };
-            let (region, _) = open_segment(fs, dir, segment, 0);
+            let (region, found_wrong) = open_segment(fs, dir, segment, 0);
+            if let Some(HeadLogError::Io { path, source }) = found_wrong
+                && !is_damage(&source)
+            {
+                return Err(HeadLogError::Io { path, source });
+            }
             let of_record = |(_, record): (usize, Result<record::Record<'_>, _>)| {
                 Some(Window::of(record.ok()?.header.first_t, window).start.0)
             };
@@ -499,6 +509,12 @@ impl HeadLog {
             self.fs.remove_file(&copy).ok();
             HeadLogError::Io { path: copy, source }
         })
+    }
+
+    /// The windows that each segment has records of, as far as it is known.
+    pub(crate) fn windows(&self) -> Vec<(u32, TimestampMs)> {
+        let state = self.state.lock();
+        state.windows.iter().flat_map(|(segment, windows)| windows.iter().map(|w| (*segment, *w))).collect()
     }
 
     /// The oldest segment that is there.

@@ -100,6 +100,14 @@ impl SimFs {
         Ok(())
     }
 
+    /// Makes opening and mapping this file fail with the operating system's error `code`, until [`Self::heal`].
+    pub fn refuse_open(&self, path: &Path, code: i32) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let node = state.find_file(path).map_err(|e| at(path, "refuse", e))?;
+        state.refused.insert(node, code);
+        Ok(())
+    }
+
     /// Makes the disk so large: what would make a file longer than there is room for fails as on a full disk. `None`: without end,
     /// as it is at first.
     pub fn set_capacity(&self, bytes: Option<u64>) {
@@ -193,7 +201,7 @@ impl Fs for SimFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let node = match mode {
             OpenMode::CreateNew => self.mutate("create", path, |s| s.create_file(path), unchanged)?,
-            _ => self.look("open", path, |s| s.find_file(path))?,
+            _ => self.look("open", path, |s| s.openable(path))?,
         };
         Ok(Arc::new(SimFile { fs: self.clone(), node, path: path.into(), writable: mode != OpenMode::Read }))
     }
@@ -224,7 +232,7 @@ impl Fs for SimFs {
 
     fn map(&self, path: &Path) -> io::Result<Region> {
         self.look("map", path, |s| {
-            let node = s.find_file(path)?;
+            let node = s.openable(path)?;
             let file = s.file_mut(node)?;
             if !file.is_synced() {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "only a synced file may be mapped"));

@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) failing_reads: BTreeSet<u64>,
     /// Bytes of files that cannot be read.
     pub(super) unreadable: Vec<(NodeId, Range<u64>)>,
+    /// Files that cannot be opened, and why.
+    pub(super) refused: BTreeMap<NodeId, i32>,
     flip_due: bool,
     draws: Draws,
     survival: Survival,
@@ -54,6 +56,7 @@ impl State {
             reads: 0,
             failing_reads: BTreeSet::new(),
             unreadable: Vec::new(),
+            refused: BTreeMap::new(),
             flip_due: false,
             draws: Draws::new(seed),
             survival: Survival::new(seed),
@@ -67,6 +70,7 @@ impl State {
         self.capacity = None;
         self.failing_reads.clear();
         self.unreadable.clear();
+        self.refused.clear();
         self.flip_due = false;
     }
 
@@ -92,6 +96,12 @@ impl State {
     }
 
     // ---- faults ----
+
+    /// A file, unless it is not to be opened.
+    pub(super) fn openable(&mut self, path: &Path) -> io::Result<NodeId> {
+        let node = self.find_file(path)?;
+        self.refused.get(&node).map_or(Ok(node), |code| Err(io::Error::from_raw_os_error(*code)))
+    }
 
     /// Counts one read of these bytes, and fails where it is to.
     pub(super) fn begin_read(&mut self, node: NodeId, bytes: Range<u64>) -> io::Result<()> {
