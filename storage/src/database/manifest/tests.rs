@@ -1,5 +1,11 @@
+use super::edit::{HEADER_BYTES as EDIT_HEADER_BYTES, decode, encode, mark};
+use super::reading::{FILE_HEADER_BYTES as HEADER_BYTES, header, judge};
 use super::*;
+use crate::block::Tier;
+use crate::database::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR, REBUILT_FILE};
+use crate::head::checkpoint;
 use crate::io::{FaultKind, SimFs};
+use crate::model::BlockId;
 
 const DIR: &str = "/d";
 

@@ -3,7 +3,7 @@
 use super::{RepairError, io_at, tombstones};
 use crate::block::BlockMeta;
 use crate::database::folders::{BLOCKS_DIR, CHECKPOINT_DIR, REBUILT_FILE, wal_dir};
-use crate::database::manifest::{self, BlockEntry, CheckpointEntry, Init, Manifest, State, TombstoneEntry};
+use crate::database::manifest::{self, BlockEntry, CheckpointEntry, Init, State, TombstoneEntry};
 use crate::head::checkpoint;
 use crate::io::{Fs, OpenMode};
 use crate::model::{BlockId, TombstoneId};
@@ -21,7 +21,7 @@ pub(super) struct Rebuilt {
 /// Writes a manifest that names the blocks that there are, the newest checkpoint, and the deletions that can still be read; a
 /// copy of the old one and a note are left in the quarantine. Blocks that others were made of are left out.
 pub(super) fn manifest(fs: &dyn Fs, dir: &Path) -> Result<Rebuilt, RepairError> {
-    let salvaged = Manifest::salvage(fs, dir);
+    let salvaged = manifest::salvage(fs, dir);
     let metas = metas(fs, dir)?;
     let newest = newest_checkpoint(fs, dir)?;
     let init = salvaged.as_ref().map(|s| s.init.clone());
