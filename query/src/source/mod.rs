@@ -11,7 +11,7 @@ pub use error::SourceError;
 pub use memory::{MemorySeries, MemorySource};
 
 use cardinal_storage::index::Matcher;
-use cardinal_storage::model::{LabelSet, TimeRange};
+use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
 use std::borrow::Cow;
 
 /// One consistent view of all series.
@@ -68,6 +68,12 @@ pub trait Part: Send {
     /// The samples of the current series inside the range: times in milliseconds, strictly ascending, staleness
     /// markers included. Two columns of equal length, empty if there are none.
     fn samples(&mut self) -> Result<(&[i64], &[f64]), SourceError>;
+
+    /// The histograms of the current series inside the range: times strictly ascending, none of them a time of
+    /// [`Part::samples`]. Empty for all but few series.
+    fn histograms(&mut self) -> Result<&[HistogramSample], SourceError> {
+        Ok(&[])
+    }
 
     /// The current series' labels, built now: costly, so only for series that reach the output.
     fn labels(&mut self) -> Result<LabelSet, SourceError>;

@@ -2,6 +2,7 @@
 //! rule.
 
 mod excerpt;
+mod histogram;
 mod ids;
 mod labels;
 mod lsn;
@@ -11,6 +12,10 @@ mod time;
 pub mod varint;
 
 pub use excerpt::excerpt;
+pub use histogram::{
+    BucketCounts, BucketSpan, CUSTOM_SCHEMA, Counts, EXPONENTIAL_SCHEMAS, Histogram, HistogramSample,
+    ResetHint,
+};
 pub use ids::{
     BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, TombstoneId, le_rank,
     shard_of_account, shard_of_fingerprint,
