@@ -101,7 +101,27 @@ struct Row {
     wire: Fingerprint,
     shard: ShardId,
     section: Section,
+    account: Span,
     samples: Range<u32>,
+}
+
+/// Where the account stands in the body.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: u32,
+    len: u32,
+}
+
+impl Span {
+    /// Of a part of `body`, whose length fits in 32 bits.
+    fn of(part: &[u8], body: &[u8]) -> Self {
+        let from = if part.is_empty() { 0 } else { part.as_ptr().addr() - body.as_ptr().addr() };
+        Self { from: from as u32, len: part.len() as u32 }
+    }
+
+    fn bytes(self, body: &[u8]) -> &[u8] {
+        &body[self.from as usize..][..self.len as usize]
+    }
 }
 
 /// Where a label section stands.
@@ -252,7 +272,7 @@ impl Walk {
             [] => shard_of_fingerprint(wire, routing.shards),
             account => shard_of_account(account, routing.shards),
         };
-        self.rows.push(Row { wire, shard, section, samples });
+        self.rows.push(Row { wire, shard, section, account: Span::of(account, body), samples });
     }
 
     /// Whether one more sample or histogram may come: asked before each, so that none sizes the list beyond the limit.
@@ -330,6 +350,7 @@ impl<'a> Walked<'a> {
         self.walk.rows.iter().map(|row| AppendRow {
             wire: row.wire,
             section: self.walk.section(&row.section, self.body),
+            account: row.account.bytes(self.body),
             shard: row.shard,
             samples: row.samples.clone(),
         })

@@ -2,15 +2,12 @@
 
 use crate::model::{Contents, Keeping};
 use cardinal_storage::database::{
-    AppendError, AppendRow, Appended, Database, DatabaseOptions, OpenError, RefusalClass, Refused, Resolve,
-    Retention, verify,
+    AppendError, Appended, Database, DatabaseOptions, OpenError, RefusalClass, Refused, Resolve, Retention,
+    verify,
 };
 use cardinal_storage::index::Matcher;
 use cardinal_storage::io::{Fs, ManualClock, SimFs};
-use cardinal_storage::model::{
-    DurationMs, Fingerprint, LabelSet, Sample, ShardCount, TimeRange, TimestampMs, shard_of_account,
-    shard_of_fingerprint,
-};
+use cardinal_storage::model::{DurationMs, LabelSet, Sample, ShardCount, TimeRange, TimestampMs};
 use cardinal_storage::read::View;
 use cardinal_storage::wal::SyncMode;
 use std::collections::BTreeMap;
@@ -96,17 +93,7 @@ pub fn append(db: &Database, rows: &[Row]) -> Result<Appended, AppendError> {
     for (labels, points) in rows {
         let start = samples.len() as u32;
         samples.extend(points.iter().map(|(t, v)| Sample { t: *t, v: *v }));
-        let wire = Fingerprint::of_section(labels.section(), db.seed());
-        let shard = match labels.get("account") {
-            Some(account) => shard_of_account(account.as_bytes(), db.shards()),
-            None => shard_of_fingerprint(wire, db.shards()),
-        };
-        of_db.push(AppendRow {
-            wire,
-            section: labels.section(),
-            shard,
-            samples: start..samples.len() as u32,
-        });
+        of_db.push(db.row(labels, start..samples.len() as u32));
     }
     db.append(&of_db, &samples, &Canonical)
 }

@@ -14,7 +14,9 @@ mod request;
 pub use refusal::{RefusalClass, Refused};
 
 use super::Database;
-use crate::model::{Fingerprint, LabelSet, MetricMetadata, Sample, ShardId};
+use crate::model::{
+    Fingerprint, LabelSet, MetricMetadata, Sample, ShardId, shard_of_account, shard_of_fingerprint,
+};
 use crate::wal::{Ticket, WalError};
 use request::{Progress, Request};
 use std::ops::Range;
@@ -31,7 +33,9 @@ pub struct AppendRow<'a> {
     pub wire: Fingerprint,
     /// The series' label section as it came: canonical or not.
     pub section: &'a [u8],
-    /// By the account in `section`; by `wire` without one.
+    /// The account in `section`, as it came; empty without one.
+    pub account: &'a [u8],
+    /// By `account`; by `wire` without one.
     pub shard: ShardId,
     /// Which of the request's samples are the series'.
     pub samples: Range<u32>,
@@ -81,6 +85,17 @@ pub enum AppendError {
 }
 
 impl Database {
+    /// The row of a series whose label set is at hand.
+    pub fn row<'a>(&self, labels: &'a LabelSet, samples: Range<u32>) -> AppendRow<'a> {
+        let wire = Fingerprint::of_section(labels.section(), self.seed());
+        let account = labels.get(self.account_label()).unwrap_or_default().as_bytes();
+        let shard = match account {
+            [] => shard_of_fingerprint(wire, self.shards()),
+            account => shard_of_account(account, self.shards()),
+        };
+        AppendRow { wire, section: labels.section(), account, shard, samples }
+    }
+
     /// Appends a request's rows. Known series cost a look-up; others are resolved and registered. Visible to queries at
     /// once; durable when the ticket resolves.
     pub fn append(

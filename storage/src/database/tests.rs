@@ -6,7 +6,6 @@ use crate::index::MatchOp;
 use crate::io::{ManualClock, SimFs};
 use crate::model::{
     Fingerprint, LabelSet, Sample, SeriesSlot, TimeRange, TimestampMs, merge_values, shard_of_account,
-    shard_of_fingerprint,
 };
 use std::collections::BTreeMap;
 
@@ -61,12 +60,7 @@ fn append(db: &Database, of: &[(&LabelSet, &[(i64, f64)])]) -> Result<Appended, 
     for (labels, points) in of {
         let start = samples.len() as u32;
         samples.extend(points.iter().map(|(t, v)| Sample { t: TimestampMs(*t), v: *v }));
-        let wire = Fingerprint::of_section(labels.section(), db.seed());
-        let shard = match labels.get("account") {
-            Some(account) => shard_of_account(account.as_bytes(), db.shards()),
-            None => shard_of_fingerprint(wire, db.shards()),
-        };
-        rows.push(AppendRow { wire, section: labels.section(), shard, samples: start..samples.len() as u32 });
+        rows.push(db.row(labels, start..samples.len() as u32));
     }
     db.append(&rows, &samples, &Canonical)
 }
@@ -239,6 +233,7 @@ fn another_form_of_a_label_set_is_the_same_series() {
         let row = AppendRow {
             wire: Fingerprint::of_section(&unsorted, db.seed()),
             section: &unsorted,
+            account: b"1",
             shard: shard_of_account(b"1", db.shards()),
             samples: 0..1,
         };

@@ -2,14 +2,10 @@
 //! again, as a server would.
 
 use crate::block;
-use crate::database::{
-    AppendRow, Database, DatabaseOptions, RefusalClass, Refused, Resolve, make_manifest_fit,
-};
+use crate::database::{Database, DatabaseOptions, RefusalClass, Refused, Resolve, make_manifest_fit};
 use crate::head::{checkpoint, log};
 use crate::io::{Fs, ManualClock, OpenMode, SimFs};
-use crate::model::{
-    Fingerprint, LabelSet, Sample, SectionError, ShardCount, TimeRange, TimestampMs, shard_of_account,
-};
+use crate::model::{LabelSet, Sample, SectionError, ShardCount, TimeRange, TimestampMs};
 use crate::wal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -115,9 +111,7 @@ fn append(db: &Database, series: impl Iterator<Item = i64>, t: i64, v: f64) {
     let samples: Vec<Sample> = labels.iter().map(|_| Sample { t: TimestampMs(t), v }).collect();
     let mut rows = Vec::new();
     for (i, labels) in (0..).zip(&labels) {
-        let (wire, section) = (Fingerprint::of_section(labels.section(), db.seed()), labels.section());
-        let shard = shard_of_account(labels.get("account").unwrap_or_default().as_bytes(), db.shards());
-        rows.push(AppendRow { wire, section, shard, samples: i..i + 1 });
+        rows.push(db.row(labels, i..i + 1));
     }
     if let Ok(appended) = db.append(&rows, &samples, &Sections) {
         let _ = appended.ticket.wait();

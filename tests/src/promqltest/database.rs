@@ -2,11 +2,9 @@
 //! of it came late.
 
 use cardinal_query::source::{MemorySeries, Source};
-use cardinal_storage::database::{AppendRow, Database, DatabaseOptions, RefusalClass, Refused, Resolve};
+use cardinal_storage::database::{Database, DatabaseOptions, RefusalClass, Refused, Resolve};
 use cardinal_storage::io::{ManualClock, SimFs};
-use cardinal_storage::model::{
-    Fingerprint, LabelSet, Sample, ShardCount, TimestampMs, shard_of_account, shard_of_fingerprint,
-};
+use cardinal_storage::model::{LabelSet, Sample, ShardCount, TimestampMs};
 use std::sync::Arc;
 
 /// Takes sections as they are: scripts' labels are canonical already.
@@ -51,17 +49,7 @@ fn append(database: &Database, series: &[MemorySeries], wanted: impl Fn(&MemoryS
         let first = samples.len() as u32;
         let sample = |i: usize| Sample { t: TimestampMs(s.t[i]), v: s.v[i] };
         samples.extend((0..s.t.len()).filter(|&i| wanted(s, i)).map(sample));
-        let wire = Fingerprint::of_section(s.labels.section(), database.seed());
-        let shard = match s.labels.get(database.account_label()) {
-            Some(account) => shard_of_account(account.as_bytes(), database.shards()),
-            None => shard_of_fingerprint(wire, database.shards()),
-        };
-        rows.push(AppendRow {
-            wire,
-            section: s.labels.section(),
-            shard,
-            samples: first..samples.len() as u32,
-        });
+        rows.push(database.row(&s.labels, first..samples.len() as u32));
     }
     let appended = database.append(&rows, &samples, &Canonical).expect("the log takes it");
     assert_eq!(appended.written, samples.len() as u64, "{:?}", appended.refused);

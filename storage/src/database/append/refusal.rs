@@ -1,7 +1,7 @@
 //! Why something of a request is not stored.
 
 use crate::database::memory::Admission;
-use crate::model::{LabelSet, METRIC_NAME, SectionIter, excerpt, varint};
+use crate::model::{LabelSet, METRIC_NAME, SectionIter, excerpt};
 
 /// Refusals reported one by one.
 pub(super) const REFUSED_MAX: usize = 20;
@@ -82,26 +82,6 @@ pub(super) fn series_text(section: &[u8]) -> String {
     excerpt(&format!("{name}{{{}}}", others.join(", "))).into_owned()
 }
 
-/// The value of a label in a section in any order, empty without the label; `None` where the section cannot be read that way.
-/// Whether the other labels are what they should be is not looked at: whoever asks knows, or checks it afterwards.
-pub(super) fn label_of<'a>(mut section: &'a [u8], name: &str) -> Option<&'a str> {
-    const LABEL: u8 = 0x0a;
-    const NAME: u8 = 0x0a;
-    const VALUE: u8 = 0x12;
-    let field = |bytes: &mut &'a [u8], tag: u8| {
-        let (&first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        (first == tag).then(|| varint::take_bytes(bytes)).flatten()
-    };
-    while !section.is_empty() {
-        let mut label = field(&mut section, LABEL)?;
-        if field(&mut label, NAME)? == name.as_bytes() {
-            return std::str::from_utf8(field(&mut label, VALUE)?).ok();
-        }
-    }
-    Some("")
-}
-
 pub(super) fn too_many_labels(labels: &LabelSet) -> Refused {
     let labels = labels.to_string();
     Refused { class: RefusalClass::LabelLimit, message: format!("{}: too many labels", excerpt(&labels)) }
@@ -120,22 +100,4 @@ pub(super) fn refused_new(section: &[u8], admission: Admission, is_told: bool) -
     };
     let message = if is_told { format!("{}: {reason}", series_text(section)) } else { String::new() };
     Refused { class, message }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_is_found_in_any_order_and_form() {
-        let check = |section: &[u8], want| assert_eq!(label_of(section, "ab"), want, "{section:?}");
-        check(b"", Some(""));
-        check(b"\x0a\x07\x0a\x02ab\x12\x01x", Some("x"));
-        check(b"\x0a\x07\x0a\x02zz\x12\x01y\x0a\x07\x0a\x02ab\x12\x01x", Some("x"));
-        check(b"\x0a\x07\x0a\x02zz\x12\x01y", Some(""));
-        check(b"\x0a\x07\x0a\x02ab\x12\x01\xff", None);
-        check(b"\x0a\x04\x0a\x02ab", None);
-        check(b"\x0a\x70\x0a\x02ab", None);
-        check(b"\x12\x00", None);
-    }
 }

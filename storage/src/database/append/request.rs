@@ -1,6 +1,6 @@
 //! One request on its way into head and log.
 
-use super::refusal::{REFUSED_MAX, label_of, refused_new, series_text, too_many_labels};
+use super::refusal::{REFUSED_MAX, refused_new, series_text, too_many_labels};
 use super::{AppendRow, LOG_BATCH_BYTES, RefusalClass, Refused, Resolve};
 use crate::database::Database;
 use crate::database::aliases::Alias;
@@ -250,28 +250,29 @@ impl<'a> Request<'a> {
             .into_iter()
             .zip(lately)
             .for_each(|(u, lately)| if lately { &mut again } else { &mut rest }.push(u));
-        let account = |u: &Unknown| label_of(self.section(u.row), &self.database.head.account_label);
         for (shard, of_shard) in self.by_shard(0..again.len() as u32, |i| again[i as usize].shard) {
             let of_shard = || of_shard.iter().map(|i| again[*i as usize]);
-            let accounts: Vec<Option<&str>> = of_shard().map(|u| account(&u)).collect();
-            let mut rooms = self.rooms(accounts.iter().flatten().copied());
+            let mut rooms = self.rooms(of_shard().map(|u| self.account(u.row)));
             let shard = self.database.head.shard(shard);
             let index = shard.index.read();
             let series = shard.series.lock();
             // Rows of an account mostly come together, and nothing changes its room here.
-            let mut last: Option<(Option<&str>, Option<Over>)> = None;
-            for (which, account) in of_shard().zip(accounts) {
-                let over = match last {
-                    Some((of, over)) if of == account => over,
-                    _ => rooms.as_mut().zip(account).and_then(|(rooms, a)| rooms.over(a, &index)),
+            let mut last: Option<(&[u8], &str, Option<Over>)> = None;
+            for which in of_shard() {
+                let bytes = self.rows[which.row as usize].account;
+                let (account, over) = match last {
+                    Some((of, account, over)) if of == bytes => (account, over),
+                    _ => {
+                        let account = self.account(which.row);
+                        (account, rooms.as_mut().and_then(|rooms| rooms.over(account, &index)))
+                    }
                 };
-                last = Some((account, over));
+                last = Some((bytes, account, over));
                 // Another request may have registered it meanwhile.
                 let is_new = series.find(which.fingerprint).is_none();
                 match over {
                     Some(over) if is_new => {
-                        let account = account.unwrap_or("");
-                        progress.over_limit.push(OverLimit { row: which.row, account, over });
+                        progress.over_limit.push(OverLimit { row: which.row, account, over })
                     }
                     None if is_new && admission != Admission::Open => {
                         self.refuse_for_memory(which.row, admission, progress)
@@ -286,6 +287,11 @@ impl<'a> Request<'a> {
 
     fn section(&self, row: u32) -> &'a [u8] {
         self.rows[row as usize].section
+    }
+
+    /// The account of a row whose labels are known to be valid.
+    fn account(&self, row: u32) -> &'a str {
+        std::str::from_utf8(self.rows[row as usize].account).unwrap_or("")
     }
 
     /// What is left for new series of these accounts.
@@ -409,8 +415,7 @@ impl<'a> Request<'a> {
     fn refuse(&self, r: &Resolved, verdict: &Verdict, progress: &mut Progress<'a>) {
         let refused = match verdict {
             Verdict::Over(over) => {
-                let account = label_of(self.section(r.row), &self.database.head.account_label).unwrap_or("");
-                progress.over_limit.push(OverLimit { row: r.row, account, over: *over });
+                progress.over_limit.push(OverLimit { row: r.row, account: self.account(r.row), over: *over });
                 progress.refused_series.push(r.fingerprint);
                 return;
             }

@@ -52,20 +52,7 @@ impl Bed {
     fn request(&self, account: &str, series: Range<usize>, t: i64) -> Appended {
         let sets: Vec<LabelSet> = series.map(|n| labels("m", account, n)).collect();
         let samples: Vec<Sample> = sets.iter().map(|_| Sample { t: TimestampMs(t), v: 1.0 }).collect();
-        let row = |(at, set): (usize, &'_ LabelSet)| {
-            let wire = Fingerprint::of_section(set.section(), self.db.seed());
-            let shard = match set.get("account") {
-                Some(account) => shard_of_account(account.as_bytes(), self.db.shards()),
-                None => shard_of_fingerprint(wire, self.db.shards()),
-            };
-            (wire, shard, at as u32..at as u32 + 1)
-        };
-        let of: Vec<_> = sets.iter().enumerate().map(row).collect();
-        let rows: Vec<AppendRow<'_>> = sets
-            .iter()
-            .zip(of)
-            .map(|(set, (wire, shard, samples))| AppendRow { wire, section: set.section(), shard, samples })
-            .collect();
+        let rows: Vec<AppendRow<'_>> = (0..).zip(&sets).map(|(i, set)| self.db.row(set, i..i + 1)).collect();
         self.db.append(&rows, &samples, &self.resolve).unwrap()
     }
 
