@@ -605,10 +605,14 @@ async fn own_metrics_come_in_the_format_that_is_asked_for() {
     };
     let (media_type, text) = ask("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2").await;
     assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    assert!(text.contains("# TYPE cardinal_wal_syncs counter\n") && text.ends_with("# EOF\n"), "{text}");
+    assert!(text.contains("# TYPE cardinal_wal_batches counter\n") && text.ends_with("# EOF\n"), "{text}");
+    assert!(text.contains("cardinal_wal_sync_seconds_bucket{le=\"+Inf\"} "), "{text}");
     let (media_type, text) = ask("*/*").await;
     assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
-    assert!(text.contains("# TYPE cardinal_wal_syncs_total counter\n") && !text.contains("# EOF"), "{text}");
+    assert!(
+        text.contains("# TYPE cardinal_wal_batches_total counter\n") && !text.contains("# EOF"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use cardinal_storage::database::{
     AccountRefusals, CompactionResult, CompactionStats, HeadStats, RefusalClass, Stats,
 };
 use cardinal_storage::model::TimestampMs;
-use cardinal_storage::wal::WalStats;
+use cardinal_storage::wal::{SyncTimes, WalStats};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -94,8 +95,7 @@ fn put_wal(out: &mut Out<'_>, wal: &WalStats, read_only: bool) -> fmt::Result {
     out.gauge("wal_buffer_bytes", "Bytes of the log that are not durable yet", wal.buffer_bytes as f64)?;
     out.counter("wal_written_bytes", "Bytes written to the log", wal.written_bytes as f64)?;
     out.counter("wal_batches", "Batches appended to the log", wal.batches as f64)?;
-    out.counter("wal_syncs", "Syncs of the log", wal.syncs as f64)?;
-    out.counter("wal_sync_seconds", "Time spent in syncs of the log", wal.sync_time.as_secs_f64())?;
+    out.syncs("wal_sync_seconds", "How long syncs of the log took", &wal.syncs)?;
     out.counter("wal_failures", "Writes, syncs and allocations of the log that failed", wal.failures as f64)
 }
 
@@ -319,6 +319,13 @@ impl Out<'_> {
     fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn syncs(&mut self, name: &str, help: &str, syncs: &SyncTimes) -> fmt::Result {
+        let range = |(bound, n): (Option<Duration>, u64)| (bound.map_or(f64::MAX, |b| b.as_secs_f64()), n);
+        let ranges: Vec<(f64, u64)> = syncs.ranges().map(range).collect();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(syncs.total.as_secs_f64(), syncs.count(), &ranges, None)
     }
 
     fn by_label<'a>(

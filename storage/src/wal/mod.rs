@@ -20,6 +20,7 @@ mod replace;
 mod replay;
 mod scan;
 mod segment;
+mod sync_times;
 mod table;
 mod ticket;
 mod writer;
@@ -29,6 +30,7 @@ pub use buffer::Reservation;
 pub(crate) use replace::finish as finish_replacing;
 pub use replay::{BareSegment, Corruption, ReplayReport, TornTail, UnreadableBytes, inspect, replay};
 pub(crate) use replay::{Log, LogBatch};
+pub use sync_times::SyncTimes;
 pub use ticket::Ticket;
 
 /// For fuzzing: bytes as a segment, and as the payload of a batch in one.
@@ -168,10 +170,8 @@ pub struct WalStats {
     pub written_bytes: u64,
     /// Batches appended.
     pub batches: u64,
-    /// Syncs.
-    pub syncs: u64,
-    /// Time spent in syncs.
-    pub sync_time: Duration,
+    /// Syncs, and how long they took.
+    pub syncs: SyncTimes,
     /// Writes, syncs and allocations that failed.
     pub failures: u64,
     /// Bytes in the buffer, not durable yet.
@@ -184,17 +184,9 @@ pub struct WalStats {
 struct Counters {
     bytes: AtomicU64,
     batches: AtomicU64,
-    syncs: AtomicU64,
-    sync_ns: AtomicU64,
+    syncs: sync_times::SyncTimer,
     failures: AtomicU64,
     has_spare: AtomicBool,
-}
-
-impl Counters {
-    fn synced_in(&self, time: Duration) {
-        self.syncs.fetch_add(1, Relaxed);
-        self.sync_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-    }
 }
 
 /// What the log's users and its writer share.
@@ -338,8 +330,7 @@ impl Wal {
             bytes,
             written_bytes: counters.bytes.load(Relaxed),
             batches: counters.batches.load(Relaxed),
-            syncs: counters.syncs.load(Relaxed),
-            sync_time: Duration::from_nanos(counters.sync_ns.load(Relaxed)),
+            syncs: counters.syncs.read(),
             failures: counters.failures.load(Relaxed),
             buffer_bytes: self.buffer_bytes(),
             has_spare: counters.has_spare.load(Relaxed),

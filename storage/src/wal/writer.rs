@@ -208,7 +208,7 @@ impl Writer {
         self.segment.as_mut().expect("written batches are in a segment").sync()?;
         self.last_sync = clock.monotonic();
         self.synced = self.written;
-        self.shared.counters.synced_in(self.last_sync.saturating_sub(before));
+        self.shared.counters.syncs.add(self.last_sync.saturating_sub(before));
         Ok(())
     }
 
