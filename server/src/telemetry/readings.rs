@@ -322,7 +322,8 @@ impl Out<'_> {
     }
 
     fn syncs(&mut self, name: &str, help: &str, syncs: &SyncTimes) -> fmt::Result {
-        let range = |(bound, n): (Option<Duration>, u64)| (bound.map_or(f64::MAX, |b| b.as_secs_f64()), n);
+        let range =
+            |(bound, n): (Option<Duration>, u64)| (bound.map_or(f64::INFINITY, |b| b.as_secs_f64()), n);
         let ranges: Vec<(f64, u64)> = syncs.ranges().map(range).collect();
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         metric.encode_histogram::<NoLabelSet>(syncs.total.as_secs_f64(), syncs.count(), &ranges, None)
