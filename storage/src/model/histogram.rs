@@ -1,5 +1,13 @@
 //! Native histograms: one sample that holds a whole distribution.
 
+mod check;
+mod order;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use check::{BUCKETS_MAX, HistogramError, Side};
+pub use order::merge_histograms;
+
 use super::TimestampMs;
 
 /// The schema of histograms whose bucket bounds are their own.
@@ -53,13 +61,24 @@ pub struct BucketSpan {
 pub enum ResetHint {
     /// Not known: compare with the sample before.
     #[default]
-    Unknown,
+    Unknown = 0,
     /// There is one.
-    Reset,
+    Reset = 1,
     /// There is none.
-    NotReset,
+    NotReset = 2,
     /// The histogram is a gauge, to which resets do not apply.
-    Gauge,
+    Gauge = 3,
+}
+
+impl ResetHint {
+    /// The number on disk.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_number(n: u8) -> Option<Self> {
+        [Self::Unknown, Self::Reset, Self::NotReset, Self::Gauge].get(usize::from(n)).copied()
+    }
 }
 
 /// The counts of a histogram: whole numbers as applications have them, or floats as rules compute them.

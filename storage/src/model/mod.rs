@@ -12,9 +12,11 @@ mod time;
 pub mod varint;
 
 pub use excerpt::excerpt;
+#[cfg(test)]
+pub(crate) use histogram::testing::any_histogram;
 pub use histogram::{
-    BucketCounts, BucketSpan, CUSTOM_SCHEMA, Counts, EXPONENTIAL_SCHEMAS, Histogram, HistogramSample,
-    ResetHint,
+    BUCKETS_MAX, BucketCounts, BucketSpan, CUSTOM_SCHEMA, Counts, EXPONENTIAL_SCHEMAS, Histogram,
+    HistogramError, HistogramSample, ResetHint, Side, merge_histograms,
 };
 pub use ids::{
     BlockId, Fingerprint, HashSeed, SeriesKey, SeriesSlot, ShardCount, ShardId, TombstoneId, le_rank,

@@ -28,7 +28,8 @@ pub fn stale_nan() -> f64 {
 /// The value that stands where two samples of a series have the same timestamp.
 ///
 /// Bit-identical values are one; a value beats a staleness marker; else the greater by [`f64::total_cmp`] wins. The rule
-/// does not depend on order or grouping, so compaction cannot change an answer.
+/// does not depend on order or grouping, so compaction cannot change an answer. A histogram beats both, and between two of them
+/// [`merge_histograms`](super::merge_histograms) decides.
 pub fn merge_values(a: f64, b: f64) -> f64 {
     match (is_stale(a), is_stale(b)) {
         (true, false) => b,
