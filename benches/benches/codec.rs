@@ -30,6 +30,7 @@ fn series_of(shape: Shape) -> Vec<Samples> {
     let columns = |s: &telecom::Series| Samples {
         t: (0..SAMPLES).map(|tick| telecom::time(tick).0).collect(),
         v: (0..SAMPLES).map(|tick| s.value(tick)).collect(),
+        ..Samples::new()
     };
     let fleet = Fleet::new(1, 110 * size(200, 2));
     fleet.series().iter().filter(|s| s.shape() == shape).take(size(200, 2)).map(columns).collect()

@@ -91,7 +91,8 @@ fn read_shard(blocks: &[Block], shard: ShardId) -> Result<Shard> {
 
 fn clip(samples: &mut Samples, range: TimeRange) {
     let beyond = samples.t.partition_point(|&t| range.contains(TimestampMs(t)));
-    samples.truncate(beyond);
+    samples.t.truncate(beyond);
+    samples.v.truncate(beyond);
 }
 
 /// Compares samples of each series; returns how many the new block has not.

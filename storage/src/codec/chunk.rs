@@ -48,6 +48,8 @@ pub enum Encoding {
     Difference,
     /// The values of another chunk.
     Same,
+    /// Native histograms, one column per bucket.
+    Histograms,
     /// A number that this version does not know.
     Unknown(u8),
 }
@@ -131,6 +133,7 @@ impl Encoding {
             Self::Multiple => 9,
             Self::Difference => 10,
             Self::Same => 11,
+            Self::Histograms => 16,
             Self::Unknown(n) => n,
         }
     }
@@ -147,6 +150,7 @@ impl Encoding {
             9 => Self::Multiple,
             10 => Self::Difference,
             11 => Self::Same,
+            16 => Self::Histograms,
             n => Self::Unknown(n),
         }
     }
@@ -287,9 +291,20 @@ pub(super) fn put_short(
 
 /// Appends a float chunk: header, `times` (inline bytes or a column's number), values, checksum.
 pub(super) fn put(encoding: Encoding, count: usize, times: PutTimes<'_>, values: &[u8], out: &mut Vec<u8>) {
+    put_whole((ChunkKind::Float, encoding), count, times, values, out);
+}
+
+/// As [`put`], for a chunk of any kind.
+pub(super) fn put_whole(
+    (kind, encoding): (ChunkKind, Encoding),
+    count: usize,
+    times: PutTimes<'_>,
+    values: &[u8],
+    out: &mut Vec<u8>,
+) {
     assert!((1..=SAMPLES_MAX).contains(&count), "a chunk has 1 to {SAMPLES_MAX} samples");
     let start = out.len();
-    out.push(ChunkKind::Float.number());
+    out.push(kind.number());
     out.push(encoding.number());
     varint::put(out, count as u64);
     let inline = match times {

@@ -3,12 +3,12 @@
 use super::chunk::{self, ChunkHeader, ChunkKind, ChunkTimes, Encoding};
 use super::error::ChunkError;
 use super::shared::{ChunkPlace, Shared};
-use super::{Samples, difference, open, plain, runs, times};
+use super::{Samples, difference, histogram, open, plain, runs, times};
 
 /// Appends the samples of the chunk at the front of `chunk` to `out`. Times ascend strictly within the chunk. On error
 /// `out` is as before. The checksum is not looked at: [`verify`](super::verify) does.
 pub fn decode(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<(), ChunkError> {
-    let before = out.len();
+    let before = out.mark();
     let result = decode_parts(chunk, shared, out);
     if result.is_err() {
         out.truncate(before);
@@ -19,7 +19,7 @@ pub fn decode(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<()
 fn decode_parts(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<(), ChunkError> {
     let (header, inline, values) = chunk::parts(chunk)?;
     if header.kind != ChunkKind::Float {
-        return Err(chunk::unknown(&header));
+        return decode_histograms(&header, (inline, values), shared, out);
     }
     let count = header.samples(shared)? as usize;
     if header.encoding == Encoding::Open {
@@ -33,6 +33,25 @@ fn decode_parts(chunk: &[u8], shared: &dyn Shared, out: &mut Samples) -> Result<
         ChunkTimes::Inline(_) => times::decode_grid(inline, count, &mut out.t),
         ChunkTimes::Column(id) => shared.times(id, count, &mut out.t),
     }
+}
+
+/// Appends the histograms of a chunk. On error `out` may have grown.
+fn decode_histograms(
+    header: &ChunkHeader,
+    (inline, values): (&[u8], &[u8]),
+    shared: &dyn Shared,
+    out: &mut Samples,
+) -> Result<(), ChunkError> {
+    let is_histogram = matches!(header.kind, ChunkKind::IntegerHistogram | ChunkKind::FloatHistogram);
+    if !is_histogram || header.encoding != Encoding::Histograms {
+        return Err(chunk::unknown(header));
+    }
+    let (count, mut t) = (header.samples(shared)? as usize, Vec::new());
+    match header.times {
+        ChunkTimes::Inline(_) => times::decode_grid(inline, count, &mut t)?,
+        ChunkTimes::Column(id) => shared.times(id, count, &mut t)?,
+    }
+    histogram::decode(header.kind, values, &t, &mut out.histograms)
 }
 
 /// Appends the `count` values of a chunk. On error `out` may have grown.

@@ -19,6 +19,7 @@ mod decode;
 mod difference;
 mod error;
 mod exceptions;
+mod histogram;
 mod ints;
 mod lanes;
 mod multiple;
@@ -40,6 +41,9 @@ pub use chunk::{ChunkForm, ChunkHeader, ChunkKind, ChunkTimes, Encoding, SAMPLES
 pub use decode::decode;
 pub use difference::Integers;
 pub use error::ChunkError;
+pub use histogram::{
+    histogram_run, kind_of, may_share_chunk, put_histogram, seal_histograms, take_histogram,
+};
 pub use ints::Packing;
 pub use open::{Append, OpenChunk, TOKEN_BYTES_MAX};
 pub use sample_columns::{Samples, merge};

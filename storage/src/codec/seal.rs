@@ -211,7 +211,12 @@ fn all_alike(v: &[f64]) -> bool {
 }
 
 /// Chooses and encodes.
-fn encode_values(v: &[f64], packing: Packing, hint: &mut EncoderHint, out: &mut Vec<u8>) -> Encoding {
+pub(super) fn encode_values(
+    v: &[f64],
+    packing: Packing,
+    hint: &mut EncoderHint,
+    out: &mut Vec<u8>,
+) -> Encoding {
     if all_alike(v) {
         constant::encode(v[0], out);
         return Encoding::Constant;

@@ -11,10 +11,10 @@
 //! alone, so that a block does not tell by which way it was made. Samples must lie in the block's window; callers split by
 //! window.
 
-use super::split::split;
+use super::split::{Run, runs, split};
 use crate::block::{BlockMeta, BlockWriter, ChunkEntry, LabelId, WriteBlockError};
 use crate::codec::{self, ChunkPlace, EncoderHint, Integers, Packing, Samples, Times};
-use crate::model::{LabelSet, Lsn, SeriesKey, ShardId, TimestampMs};
+use crate::model::{HistogramSample, LabelSet, Lsn, SeriesKey, ShardId, TimestampMs};
 use std::collections::HashMap;
 use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
@@ -45,7 +45,9 @@ pub struct Chunker {
 
 /// A chunk of the series being pushed: its samples and its bytes.
 struct Span {
-    samples: Range<usize>,
+    first: TimestampMs,
+    last: TimestampMs,
+    samples: usize,
     bytes: Range<usize>,
 }
 
@@ -125,13 +127,21 @@ impl Chunker {
         }
         self.begin_series(key);
         let mut hint = EncoderHint::default();
-        for range in split(&samples.t, self.writer.window()) {
-            self.seal(key, samples, range, &mut hint);
+        for run in runs(samples) {
+            match run {
+                Run::Floats(of_run) => {
+                    for range in split(&samples.t[of_run.clone()], self.writer.window()) {
+                        let range = of_run.start + range.start..of_run.start + range.end;
+                        self.seal(key, samples, range, &mut hint);
+                    }
+                }
+                Run::Histograms(of_run) => self.seal_histograms(&samples.histograms[of_run]),
+            }
         }
         let entry = |span: &Span| ChunkEntry {
-            first: TimestampMs(samples.t[span.samples.start]),
-            last: TimestampMs(samples.t[span.samples.end - 1]),
-            samples: span.samples.len() as u32,
+            first: span.first,
+            last: span.last,
+            samples: span.samples as u32,
             bytes: &self.chunks[span.bytes.clone()],
         };
         let entries: Vec<ChunkEntry<'_>> = self.spans.iter().map(entry).collect();
@@ -201,7 +211,23 @@ impl Chunker {
                 self.lower_chunks[number] = Some(Bucket { integers, place, times });
             }
         }
-        self.spans.push(Span { samples: which, bytes: start..self.chunks.len() });
+        let (first, last) = (TimestampMs(samples.0[0]), TimestampMs(samples.0[samples.0.len() - 1]));
+        self.spans.push(Span { first, last, samples: which.len(), bytes: start..self.chunks.len() });
+    }
+
+    /// Encodes histograms between which there are no floats.
+    fn seal_histograms(&mut self, samples: &[HistogramSample]) {
+        let (mut rest, mut t) = (samples, Vec::new());
+        while !rest.is_empty() {
+            let (run, behind) = rest.split_at(codec::histogram_run(rest));
+            t.clear();
+            t.extend(run.iter().map(|h| h.t.0));
+            let (times, start) = (self.times(&t), self.chunks.len());
+            codec::seal_histograms(run, times, self.packing, &mut self.chunks);
+            let (first, last) = (run[0].t, run[run.len() - 1].t);
+            self.spans.push(Span { first, last, samples: run.len(), bytes: start..self.chunks.len() });
+            rest = behind;
+        }
     }
 
     /// Encodes a chunk of a histogram's bucket; returns its integers, if it has some.
@@ -259,7 +285,7 @@ mod tests {
 
     fn samples(v: impl Iterator<Item = f64>) -> Samples {
         let v: Vec<f64> = v.collect();
-        Samples { t: (1..=v.len() as i64).map(|i| i * 15_000).collect(), v }
+        Samples { t: (1..=v.len() as i64).map(|i| i * 15_000).collect(), v, ..Samples::new() }
     }
 
     /// Writes the series as a block of a day; gives it back open.

@@ -1,5 +1,6 @@
 //! Where a series is cut into chunks.
 
+use crate::codec::Samples;
 use crate::model::Window;
 use std::ops::Range;
 
@@ -11,6 +12,32 @@ const PARTS: i64 = 6;
 /// Samples of a chunk of these at most: a reader of a short range decodes whole chunks, in a microsecond or two. Chunks of
 /// 1440 would save one part in a hundred.
 const CHUNK_SAMPLES_MAX: usize = 1024;
+
+/// Samples of one kind between which there are none of the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    Floats(Range<usize>),
+    Histograms(Range<usize>),
+}
+
+/// The runs of a series in order of time: a chunk has samples of one kind.
+pub(super) fn runs(samples: &Samples) -> Vec<Run> {
+    let (floats, histograms) = (&samples.t, &samples.histograms);
+    let (mut out, mut f, mut h) = (Vec::new(), 0, 0);
+    while h < histograms.len() {
+        let until = f + floats[f..].partition_point(|t| *t < histograms[h].t.0);
+        if until > f {
+            out.push(Run::Floats(std::mem::replace(&mut f, until)..until));
+        }
+        let next = floats.get(f).copied();
+        let until = h + histograms[h..].partition_point(|s| next.is_none_or(|t| s.t.0 <= t));
+        out.push(Run::Histograms(std::mem::replace(&mut h, until)..until));
+    }
+    if f < floats.len() {
+        out.push(Run::Floats(f..floats.len()));
+    }
+    out
+}
 
 /// Cuts the samples at these times, all in `window`, into the chunks that they become.
 pub(super) fn split(t: &[i64], window: Window) -> Vec<Range<usize>> {
@@ -35,6 +62,27 @@ pub(super) fn split(t: &[i64], window: Window) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
     use crate::model::{DurationMs, TimestampMs};
+
+    #[test]
+    fn kinds_take_turns() {
+        let check = |floats: &[i64], histograms: &[i64], want: &[Run]| {
+            let h = crate::codec::take_histogram(crate::codec::ChunkKind::IntegerHistogram, &EMPTY).unwrap();
+            let sample = |t: &i64| crate::model::HistogramSample { t: TimestampMs(*t), h: h.clone() };
+            let samples = Samples {
+                t: floats.to_vec(),
+                v: vec![0.0; floats.len()],
+                histograms: histograms.iter().map(sample).collect(),
+            };
+            assert_eq!(runs(&samples), want, "{floats:?} {histograms:?}");
+        };
+        const EMPTY: [u8; 23] = [0; 23];
+        check(&[], &[], &[]);
+        check(&[1, 2], &[], &[Run::Floats(0..2)]);
+        check(&[], &[1, 2], &[Run::Histograms(0..2)]);
+        let turns = [Run::Floats(0..2), Run::Histograms(0..1), Run::Floats(2..3), Run::Histograms(1..3)];
+        check(&[1, 2, 4], &[3, 5, 6], &turns);
+        check(&[4], &[3], &[Run::Histograms(0..1), Run::Floats(0..1)]);
+    }
 
     #[test]
     fn dense_series_are_cut_at_the_same_instants() {

@@ -61,7 +61,7 @@ fn series(n: u32) -> Vec<LabelSet> {
 
 fn few_samples(i: usize) -> Samples {
     let t: Vec<i64> = (1..30).map(|k| k * 15_000).collect();
-    Samples { v: (1..30).map(|k| (k * (i % 5)) as f64).collect(), t }
+    Samples { v: (1..30).map(|k| (k * (i % 5)) as f64).collect(), t, ..Samples::new() }
 }
 
 /// Four hours of one a minute: three histograms, then small integers of which some are much rarer than others, fractions, and
@@ -79,7 +79,8 @@ fn day_samples(i: usize) -> Samples {
             _ => 3.0 * (k / 40) as f64,
         }
     };
-    Samples { v: (1..=240).map(value).collect(), t: (1..=240).map(|k| k * 60_000).collect() }
+    let t = (1..=240).map(|k| k * 60_000).collect();
+    Samples { v: (1..=240).map(value).collect(), t, ..Samples::new() }
 }
 
 fn check_block(index: &[u8], chunks: &[u8]) {

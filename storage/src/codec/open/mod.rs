@@ -466,7 +466,7 @@ pub(super) fn decode_values(mut values: &[u8], count: usize, out: &mut Samples) 
 }
 
 fn decode_tokens(first_t: i64, tokens: &[u8], count: usize, out: &mut Samples) -> Result<(), ChunkError> {
-    let before = out.len();
+    let before = out.mark();
     out.t.reserve(count);
     out.v.reserve(count);
     let result = replay::replay(first_t, tokens, count, |t, v| out.push(t, v));

@@ -63,7 +63,7 @@ fn check_tokens(samples: &[(i64, f64)], want: &[u8]) {
     assert_eq!(grown.tokens(), want, "{samples:?}");
     let mut back = Samples::new();
     grown.chunk.decode(&grown.bytes, &mut back).unwrap();
-    assert_eq!(bits(&back), bits(&Samples { t, v }));
+    assert_eq!(bits(&back), bits(&Samples { t, v, ..Samples::new() }));
 }
 
 #[test]
