@@ -2,7 +2,7 @@
 
 use super::{Grouping, Part, Source, SourceError};
 use cardinal_storage::index::Matcher;
-use cardinal_storage::model::{LabelSet, TimeRange};
+use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
 use cardinal_storage::read::{Grouper, ReadError, SeriesCursor, View};
 use std::borrow::Cow;
 
@@ -73,6 +73,10 @@ impl Part for ShardPart<'_> {
 
     fn samples(&mut self) -> Result<(&[i64], &[f64]), SourceError> {
         Ok(self.cursor.samples()?)
+    }
+
+    fn histograms(&mut self) -> Result<&[HistogramSample], SourceError> {
+        Ok(self.cursor.histograms()?)
     }
 
     fn labels(&mut self) -> Result<LabelSet, SourceError> {

@@ -86,6 +86,11 @@ impl Block {
     }
 }
 
+/// Whether the samples of a chunk, all of one kind, are in order.
+fn is_sorted(samples: &Samples) -> bool {
+    samples.t.is_sorted_by(|a, b| a < b) && samples.histograms.is_sorted_by(|a, b| a.t < b.t)
+}
+
 /// Decodes a chunk of a block; of one that has a checksum of its own, that is looked at as well.
 pub(crate) fn decode_checked(
     chunk: &[u8],
@@ -261,14 +266,12 @@ impl<'a, 'f> ShardCheck<'a, 'f> {
                 continue;
             }
             counts.samples += samples.len() as u64;
-            let (Some(first), Some(last)) = (samples.t.first().copied(), samples.t.last().copied()) else {
-                continue;
-            };
+            let Some((first, last)) = samples.ends() else { continue };
             // The row's coarse times are those of the samples: wider ones would cost reads, narrower ones would hide samples.
             let (from, to) = (TimestampMs(first), TimestampMs(last));
             let inside = window.contains(from) && window.contains(to);
             let is_told = inside && chunk.range == coarse.range(coarse.step(from), coarse.step(to));
-            if !(is_told && samples.t.is_sorted_by(|a, b| a < b) && first > last_t) {
+            if !(is_told && is_sorted(samples) && first > last_t) {
                 self.wrong(
                     format!("samples of series {ordinal} in order, in {window:?} and {:?}", chunk.range),
                     format!("{first} to {last} after {last_t}"),

@@ -274,11 +274,7 @@ impl<'a> Source<'a> {
     }
 
     fn leave_out(&self, samples: &mut Samples) {
-        for (_, range) in self.hidden.iter().filter(|(series, _)| series.contains(self.at)) {
-            let from = samples.t.partition_point(|t| *t <= range.after.0);
-            let to = samples.t.partition_point(|t| *t <= range.until.0).max(from);
-            samples.t.drain(from..to);
-            samples.v.drain(from..to);
-        }
+        let hidden = self.hidden.iter().filter(|(series, _)| series.contains(self.at));
+        hidden.for_each(|(_, range)| samples.remove(*range));
     }
 }

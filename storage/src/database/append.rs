@@ -15,16 +15,19 @@ pub use refusal::{RefusalClass, Refused};
 
 use super::Database;
 use crate::model::{
-    Fingerprint, LabelSet, MetricMetadata, Sample, ShardId, shard_of_account, shard_of_fingerprint,
+    Fingerprint, HistogramSample, LabelSet, MetricMetadata, Sample, ShardId, shard_of_account,
+    shard_of_fingerprint,
 };
 use crate::wal::{Ticket, WalError};
-use request::{Progress, Request};
+use request::{Progress, Request, Values};
 use std::ops::Range;
 
 /// A batch of the log is closed when it is so long, also in the middle of a request.
 const LOG_BATCH_BYTES: usize = 1 << 20;
 /// Bytes of log that a sample takes at most, its run's header included.
 const LOG_BYTES_PER_SAMPLE: usize = 40;
+/// Bytes of log that a histogram takes beside what it takes in memory, whose numbers may grow by a quarter.
+const LOG_BYTES_PER_HISTOGRAM: usize = 64;
 
 /// One series' samples in a request.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ pub struct AppendRow<'a> {
     pub account: &'a [u8],
     /// By `account`; by `wire` without one.
     pub shard: ShardId,
-    /// Which of the request's samples are the series'.
+    /// Which of the request's samples, or of its histograms, are the series'.
     pub samples: Range<u32>,
 }
 
@@ -104,11 +107,31 @@ impl Database {
         samples: &[Sample],
         resolve: &dyn Resolve,
     ) -> Result<Appended, AppendError> {
+        self.append_values(rows, Values::Floats(samples), samples.len() * LOG_BYTES_PER_SAMPLE, resolve)
+    }
+
+    /// As [`Self::append`], for rows whose samples are native histograms. Each is checked; one whose sum is the staleness marker is
+    /// stored as that marker, whatever else it has.
+    pub fn append_histograms(
+        &self,
+        rows: &[AppendRow<'_>],
+        histograms: &[HistogramSample],
+        resolve: &dyn Resolve,
+    ) -> Result<Appended, AppendError> {
+        let bytes = |h: &HistogramSample| h.h.memory_bytes() / 4 * 5 + LOG_BYTES_PER_HISTOGRAM;
+        self.append_values(rows, Values::Histograms(histograms), histograms.iter().map(bytes).sum(), resolve)
+    }
+
+    fn append_values(
+        &self,
+        rows: &[AppendRow<'_>],
+        values: Values<'_>,
+        log_bytes: usize,
+        resolve: &dyn Resolve,
+    ) -> Result<Appended, AppendError> {
         let sections: usize = rows.iter().map(|r| r.section.len()).sum();
-        let _reservation = self
-            .wal
-            .reserve(samples.len() * LOG_BYTES_PER_SAMPLE + rows.len() * LOG_BYTES_PER_SAMPLE + sections)?;
-        let request = Request { database: self, rows, samples };
+        let _reservation = self.wal.reserve(log_bytes + rows.len() * LOG_BYTES_PER_SAMPLE + sections)?;
+        let request = Request { database: self, rows, values };
         let mut progress = Progress::new(self.batches.pop().unwrap_or_default());
         request.append(resolve, &mut progress);
         let ticket = self.wal.ticket(self.wal.end());

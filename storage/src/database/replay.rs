@@ -198,7 +198,7 @@ fn take_what_has_no_shard(head: &Head, batch: &LogBatch) {
     let lsn = batch.lsn;
     for record in batch.records() {
         match record {
-            Ok(Record::Registration { .. } | Record::Samples(_)) => {}
+            Ok(Record::Registration { .. } | Record::Samples(_) | Record::Histogram(_)) => {}
             Ok(Record::Metadata { family, kind, unit, help }) => {
                 let (family, unit, help) = (family.into(), unit.into(), help.into());
                 head.metadata.lock().add(&MetricMetadata { family, kind, unit, help });

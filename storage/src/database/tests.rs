@@ -15,6 +15,7 @@ mod concurrent;
 mod damage;
 mod deletions;
 mod full_disk;
+mod histograms;
 mod limits;
 mod repair;
 mod repair_steps;

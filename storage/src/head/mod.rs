@@ -11,6 +11,7 @@ pub(crate) mod accounts;
 pub(crate) mod checkpoint;
 pub(crate) mod cuts;
 mod fingerprints;
+mod histograms;
 pub(crate) mod keys;
 mod late;
 pub(crate) mod log;

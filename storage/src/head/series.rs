@@ -9,8 +9,14 @@
 //!
 //! Invariants: `last_t` is the newest time of the series, wherever its sample is; all samples of an open chunk lie in one
 //! window; every sample that was accepted is in exactly one of open chunk, late buffer, log, block.
+//!
+//! Native histograms go the same ways beside it, through [`HeadHistograms`]: where a series' newest sample is one, it has no open
+//! chunk of floats.
+
+mod histograms;
 
 use super::fingerprints::FingerprintTable;
+use super::histograms::HeadHistograms;
 use super::late::{LateBuffers, LateOutcome};
 use super::log::record::RecordHeader;
 use super::log::{HeadLog, HeadPos};
@@ -18,12 +24,16 @@ use super::records::Records;
 use super::slab::{Slab, SlabRef};
 use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
 use crate::index::Bitmap;
-use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale};
+use crate::model::{
+    DurationMs, Fingerprint, HistogramSample, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale,
+};
 use croaring::Portable;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
+
+pub(crate) use histograms::histogram_bits;
 
 /// Samples of an open chunk; the first one of a series ends up to half earlier, by its fingerprint, so that series that began
 /// together do not all fill up together.
@@ -40,7 +50,7 @@ pub(crate) struct SeriesRecord {
     /// The hash of the series' key that `le` takes no part in.
     pub(crate) family: u64,
     pub(crate) last_t: TimestampMs,
-    /// The value at `last_t`, to tell a repeated sample from a conflict.
+    /// The value at `last_t`, to tell a repeated sample from a conflict; of a histogram its [`histogram_bits`].
     pub(crate) last_bits: u64,
     /// The newest of the series' records in the head-chunk log.
     pub(crate) tail: HeadPos,
@@ -49,6 +59,8 @@ pub(crate) struct SeriesRecord {
     pub(crate) live: bool,
     /// Whether the sample at `last_t` may be deleted: another one at that time is then not compared with it.
     last_in_doubt: bool,
+    /// Whether the sample at `last_t` is a histogram. There is no open chunk then.
+    last_is_histogram: bool,
     /// Whether a sample came since the last checkpoint copied the record.
     touched: bool,
     /// Whether a chunk was filled since the series began.
@@ -81,6 +93,7 @@ const VACANT: SeriesRecord = SeriesRecord {
     generation: 0,
     live: false,
     last_in_doubt: false,
+    last_is_histogram: false,
     touched: false,
     filled: false,
 };
@@ -107,6 +120,7 @@ pub(crate) struct SeriesTable {
     by_fingerprint: FingerprintTable,
     slab: Slab,
     late: LateBuffers,
+    histograms: HeadHistograms,
     /// The lowest is given first, so that series gather in few pages and the others can be given back.
     free: BinaryHeap<Reverse<SeriesSlot>>,
     live: usize,
@@ -130,6 +144,7 @@ pub(crate) struct SeriesState<'a> {
     pub(crate) last_t: i64,
     pub(crate) last_bits: u64,
     pub(crate) last_in_doubt: bool,
+    pub(crate) last_is_histogram: bool,
     pub(crate) tail: u64,
     /// The open chunk, as a chunk; empty without one.
     pub(crate) open: Cow<'a, [u8]>,
@@ -146,6 +161,8 @@ pub(crate) struct SeriesCopy {
     pub(crate) open: Option<(OpenChunk, Range<usize>)>,
     /// Late samples among those copied.
     pub(crate) late: Range<usize>,
+    /// Histograms among those copied: those in order, then the late ones.
+    pub(crate) histograms: [Range<usize>; 2],
 }
 
 /// Where the chain of a series begins in the head-chunk log.
@@ -174,6 +191,7 @@ pub(crate) struct SeriesCopies {
     pub(crate) series: Vec<SeriesCopy>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) late: Vec<(TimestampMs, f64)>,
+    pub(crate) histograms: Vec<HistogramSample>,
 }
 
 impl SeriesTable {
@@ -185,6 +203,7 @@ impl SeriesTable {
             by_fingerprint: FingerprintTable::default(),
             slab: Slab::default(),
             late: LateBuffers::default(),
+            histograms: HeadHistograms::default(),
             free: BinaryHeap::new(),
             live: 0,
             open: 0,
@@ -237,9 +256,9 @@ impl SeriesTable {
         self.live
     }
 
-    /// Series that have an open chunk.
+    /// Series that have an open chunk, or histograms that will be one.
     pub(crate) fn open(&self) -> usize {
-        self.open
+        self.open + self.histograms.open()
     }
 
     /// The slots of series whose newest sample may be deleted.
@@ -296,6 +315,8 @@ impl SeriesTable {
         *record = SeriesRecord::vacant(generation);
         self.by_fingerprint.remove(fingerprint, slot);
         self.late.take(slot, |_| true);
+        self.histograms.take_open(slot);
+        self.histograms.take_late(slot, |_| true);
         self.live -= 1;
     }
 
@@ -327,19 +348,24 @@ impl SeriesTable {
             self.append_in_order(slot, t, v, log);
             SampleOutcome::Appended
         } else if t == record.last_t && !record.last_in_doubt {
-            match record.last_bits == v.to_bits() {
+            match record.last_bits == v.to_bits() && !record.last_is_histogram {
                 true => SampleOutcome::Duplicate,
                 false => SampleOutcome::Conflict,
             }
         } else {
             self.append_late(slot, t, v, log)
         };
+        self.note(slot, t, outcome);
+        outcome
+    }
+
+    /// Notes that a sample came, if it did.
+    fn note(&mut self, slot: SeriesSlot, t: TimestampMs, outcome: SampleOutcome) {
         if matches!(outcome, SampleOutcome::Appended | SampleOutcome::Late) {
             self.records[slot.0 as usize].touched = true;
             self.newest = self.newest.max(t);
             self.oldest = self.oldest.min(t);
         }
-        outcome
     }
 
     /// Adds a sample that the log has. It was accepted, and is so again: a chunk that had left the head then may be open here, and
@@ -379,7 +405,12 @@ impl SeriesTable {
                 self.freeze(slot, log);
                 self.start(slot, t, v);
             }
-            None => self.start(slot, t, v),
+            None => {
+                if std::mem::take(&mut record.last_is_histogram) {
+                    self.freeze_histograms(slot, log);
+                }
+                self.start(slot, t, v);
+            }
         }
         if is_stale(v) {
             self.freeze(slot, log);
@@ -401,6 +432,9 @@ impl SeriesTable {
             } else {
                 SampleOutcome::Conflict
             };
+        }
+        if !self.histograms.is_empty() && self.histograms.find(slot, t).is_some() {
+            return SampleOutcome::Conflict;
         }
         let (outcome, full) = self.late.add(slot, t, v);
         if full {
@@ -481,6 +515,9 @@ impl SeriesTable {
                 let window = self.window;
                 self.move_late(slot, |t| Window::of(t, window).end() <= until, log);
             }
+            if self.histograms.has(slot) {
+                self.freeze_histograms_until(slot, until, log);
+            }
         }
     }
 
@@ -489,6 +526,9 @@ impl SeriesTable {
     pub(crate) fn doubt_last(&mut self, slice: Range<u32>, wanted: &Bitmap, range: TimeRange) -> bool {
         let mut any = false;
         for slot in slice.filter(|slot| wanted.contains(*slot)) {
+            if self.histograms.newest(SeriesSlot(slot)).is_some() {
+                continue;
+            }
             let record = self.records.get_mut(slot as usize).filter(|r| r.live && r.open.is_none());
             if let Some(record) = record.filter(|r| range.contains(r.last_t)) {
                 record.last_in_doubt = true;
@@ -505,6 +545,9 @@ impl SeriesTable {
             if self.record(slot).is_some_and(|r| r.open.is_some() && r.last_t < idle_before) {
                 self.freeze(slot, log);
             }
+            if self.histograms.newest(slot).is_some_and(|t| t < idle_before) {
+                self.freeze_histograms(slot, log);
+            }
         }
     }
 
@@ -518,14 +561,20 @@ impl SeriesTable {
         self.record(slot).is_some_and(|r| {
             r.open.is_none()
                 && r.tail < departure.position
-                && (r.last_t < departure.idle_before || is_stale(f64::from_bits(r.last_bits)))
+                && (r.last_t < departure.idle_before
+                    || is_stale(f64::from_bits(r.last_bits)) && !r.last_is_histogram)
                 && Window::of(r.last_t, self.window).end() <= departure.until
         }) && self.late.get(slot).is_empty()
+            && !self.histograms.has(slot)
     }
 
-    /// Copies a slice for a checkpoint. Series that get no sample from here on may leave once it is in force.
-    pub(crate) fn copy_states(&mut self, slots: Range<u32>, out: &mut Vec<SeriesState<'_>>) {
+    /// Copies a slice for a checkpoint; its histograms go to the log, which the checkpoint names to its end. Series that get no sample
+    /// from here on may leave once it is in force.
+    pub(crate) fn copy_states(&mut self, slots: Range<u32>, log: &HeadLog, out: &mut Vec<SeriesState<'_>>) {
         for slot in slots {
+            if self.histograms.has(SeriesSlot(slot)) {
+                self.freeze_histograms_until(SeriesSlot(slot), TimestampMs::MAX, log);
+            }
             let Some(record) = self.records.get_mut(slot as usize).filter(|r| r.live) else { continue };
             record.touched = false;
             let mut open = Vec::new();
@@ -540,6 +589,7 @@ impl SeriesTable {
                 last_t: record.last_t.0,
                 last_bits: record.last_bits,
                 last_in_doubt: record.last_in_doubt,
+                last_is_histogram: record.last_is_histogram,
                 tail: record.tail.0,
                 open: open.into(),
                 late: self.late.get(SeriesSlot(slot)).to_vec(),
@@ -579,6 +629,7 @@ impl SeriesTable {
         let record = &mut self.records[state.slot as usize];
         (record.last_t, record.last_bits) = (TimestampMs(state.last_t), state.last_bits);
         record.last_in_doubt = state.last_in_doubt;
+        record.last_is_histogram = state.last_is_histogram;
         if record.last_in_doubt {
             self.doubted.add(state.slot);
         }
@@ -598,6 +649,7 @@ impl SeriesTable {
         out.series.clear();
         out.bytes.clear();
         out.late.clear();
+        out.histograms.clear();
         for slot in slots {
             let Some(record) = self.record(SeriesSlot(*slot)) else { continue };
             let open = record.open.as_ref().map(|o| {
@@ -607,12 +659,20 @@ impl SeriesTable {
             });
             let from = out.late.len();
             out.late.extend_from_slice(self.late.get(SeriesSlot(*slot)));
+            let (in_order, late) = self.histograms.get(SeriesSlot(*slot));
+            let mut copy = |some: &[HistogramSample]| {
+                let from = out.histograms.len();
+                out.histograms.extend_from_slice(some);
+                from..out.histograms.len()
+            };
+            let histograms = [copy(in_order), copy(late)];
             out.series.push(SeriesCopy {
                 slot: SeriesSlot(*slot),
                 last_t: record.last_t,
                 tail: record.tail,
                 open,
                 late: from..out.late.len(),
+                histograms,
             });
         }
     }
@@ -633,6 +693,7 @@ impl SeriesTable {
             + self.by_fingerprint.memory_bytes()
             + self.slab.memory_bytes()
             + self.late.memory_bytes()
+            + self.histograms.memory_bytes()
             + self.free.capacity() * size_of::<SeriesSlot>()
             + self.doubted.get_serialized_size_in_bytes::<Portable>()
     }
@@ -651,6 +712,9 @@ fn open_chunk_of<'a>(state: &'a SeriesState<'_>) -> Result<Option<(OpenChunk, &'
     // Else a sample could be later than the series' newest and not later than its chunk's.
     if chunk.last_t().0 > state.last_t {
         return Err(Malformed("an open chunk is newer than its series' newest sample"));
+    }
+    if state.last_is_histogram {
+        return Err(Malformed("an open chunk of floats whose series goes on with a histogram"));
     }
     Ok(Some((chunk, bytes)))
 }

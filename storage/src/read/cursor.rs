@@ -10,7 +10,7 @@ use super::head_chunks::HeadChunk;
 use super::head_rows::HeadRows;
 use super::pieces::Pieces;
 use crate::index::Bitmap;
-use crate::model::{LabelSet, SeriesKey, TimeRange};
+use crate::model::{HistogramSample, LabelSet, SeriesKey, TimeRange};
 use std::borrow::Cow;
 
 /// The number of the head among the sources of a cursor; blocks count from 1.
@@ -26,13 +26,15 @@ pub struct SeriesCursor<'a> {
     in_head: bool,
     in_blocks: Vec<usize>,
     pieces: Pieces,
+    /// Whether the pieces are those of the current series.
+    is_read: bool,
     ids: RowIds,
 }
 
 impl<'a> SeriesCursor<'a> {
     pub(super) fn new(head: HeadRows<'a>, blocks: Vec<BlockRows<'a>>, range: TimeRange) -> Self {
         let (pieces, ids) = (Pieces::default(), RowIds::default());
-        Self { head, blocks, range, in_head: false, in_blocks: Vec::new(), pieces, ids }
+        Self { head, blocks, range, in_head: false, in_blocks: Vec::new(), pieces, is_read: false, ids }
     }
 
     /// At most how many series are still to come.
@@ -42,6 +44,7 @@ impl<'a> SeriesCursor<'a> {
 
     /// Moves to the next series; false at the end.
     pub fn advance(&mut self) -> Result<bool, ReadError> {
+        self.is_read = false;
         if self.in_head {
             self.head.skip();
         }
@@ -104,8 +107,23 @@ impl<'a> SeriesCursor<'a> {
             || self.in_head && self.head.may_have_samples(self.range)
     }
 
-    /// The samples of the current series in the range: times strictly ascending, staleness markers included.
+    /// The floats of the current series in the range: times strictly ascending, staleness markers included.
     pub fn samples(&mut self) -> Result<(&[i64], &[f64]), ReadError> {
+        self.read();
+        Ok(self.pieces.columns(self.range))
+    }
+
+    /// The histograms of the current series in the range: times strictly ascending, none of them that of a float. They are read
+    /// together with the floats, once.
+    pub fn histograms(&mut self) -> Result<&[HistogramSample], ReadError> {
+        self.read();
+        Ok(self.pieces.histograms(self.range))
+    }
+
+    fn read(&mut self) {
+        if std::mem::replace(&mut self.is_read, true) {
+            return;
+        }
         self.pieces.clear();
         for at in &self.in_blocks {
             self.blocks[*at].pieces(self.range, &mut self.pieces);
@@ -113,7 +131,6 @@ impl<'a> SeriesCursor<'a> {
         if self.in_head {
             self.head.pieces(self.range, &mut self.pieces);
         }
-        Ok(self.pieces.columns(self.range))
     }
 
     /// Adds what the head has of the current series outside the view's blocks, place by place, newest first. On an error `out`

@@ -2,7 +2,7 @@
 
 use crate::codec::{self, ChunkError, ChunkKind, Encoding, OpenChunk};
 use crate::head::log::record::Record;
-use crate::model::TimestampMs;
+use crate::model::{HistogramSample, TimestampMs};
 
 /// Where in the head samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct HeadChunk {
 pub struct HeadContent {
     /// What it holds.
     pub kind: ChunkKind,
-    /// How; `None` in the buffer of late samples, which is not encoded.
+    /// How; `None` in the buffer of late samples and of histograms, which are not encoded.
     pub encoding: Option<Encoding>,
     /// How many samples.
     pub samples: u32,
@@ -62,6 +62,15 @@ impl HeadChunk {
         let content = HeadContent { kind: ChunkKind::Float, encoding: None, samples: samples.len() as u32 };
         let bytes = size_of_val(samples) as u64;
         Some(Self { place: HeadPlace::LateBuffer, first: *first, last: *last, bytes, content: Ok(content) })
+    }
+
+    /// Histograms that are not encoded yet, of the kind of the first; `None` where there are none.
+    pub(super) fn of_histograms(samples: &[HistogramSample], place: HeadPlace) -> Option<Self> {
+        let (first, last) = (samples.first()?, samples.last()?);
+        let content =
+            HeadContent { kind: codec::kind_of(&first.h), encoding: None, samples: samples.len() as u32 };
+        let bytes = samples.iter().map(|h| h.h.memory_bytes() as u64).sum();
+        Some(Self { place, first: first.t, last: last.t, bytes, content: Ok(content) })
     }
 
     pub(super) fn of_record(record: &Record<'_>) -> Self {

@@ -2,7 +2,7 @@
 
 use super::ReadError;
 use super::grouping::RowIds;
-use super::head_chunks::HeadChunk;
+use super::head_chunks::{HeadChunk, HeadPlace};
 use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::head::Head;
@@ -13,7 +13,7 @@ use crate::head::log::{HeadPos, LogSnapshot};
 use crate::head::series::{SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
 use crate::index::{Bitmap, NameId};
-use crate::model::{LabelSet, SeriesKey, SeriesSlot, TimeRange, Window, varint};
+use crate::model::{HistogramSample, LabelSet, SeriesKey, SeriesSlot, TimeRange, Window, varint};
 
 /// The selected series of one shard's head, in order of their keys where blocks are merged in, else of their slots.
 #[derive(Debug)]
@@ -195,6 +195,9 @@ impl<'a> HeadRows<'a> {
         if open.is_some_and(|o| o.overlaps(range)) || late.iter().any(|(t, _)| range.contains(*t)) {
             return true;
         }
+        if series.histograms.iter().any(|some| is_in(&self.copies.histograms[some.clone()], range)) {
+            return true;
+        }
         let mut found = false;
         let walked = self.each_record(|_, _, record| {
             found |= TimeRange::closed(record.header.first_t, record.header.last_t).overlaps(range);
@@ -247,6 +250,12 @@ impl<'a> HeadRows<'a> {
         {
             missing.or_note(pieces.push(Piece::Late(late)));
         }
+        for range_of in &series.histograms {
+            let some = &self.copies.histograms[range_of.clone()];
+            if is_in(some, range) {
+                missing.or_note(pieces.push(Piece::Histograms(some)));
+            }
+        }
     }
 
     /// Adds what the head has of the current series, newest place first: what was found before an error stays in `out`.
@@ -254,6 +263,9 @@ impl<'a> HeadRows<'a> {
         let series = self.current();
         out.extend(series.open.as_ref().map(|(chunk, _)| HeadChunk::of_open(chunk)));
         out.extend(HeadChunk::of_late(&self.copies.late[series.late.clone()]));
+        for (some, place) in series.histograms.iter().zip([HeadPlace::Open, HeadPlace::LateBuffer]) {
+            out.extend(HeadChunk::of_histograms(&self.copies.histograms[some.clone()], place));
+        }
         self.each_record(|_, _, record| out.push(HeadChunk::of_record(record)))
     }
 
@@ -286,4 +298,10 @@ impl<'a> HeadRows<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether histograms, sorted by time, may have some in a range.
+fn is_in(histograms: &[HistogramSample], range: TimeRange) -> bool {
+    let ends = histograms.first().zip(histograms.last());
+    ends.is_some_and(|(first, last)| TimeRange::closed(first.t, last.t).overlaps(range))
 }

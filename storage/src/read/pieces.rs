@@ -1,9 +1,9 @@
-//! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns.
+//! From pieces of one series (chunks, open chunks, late samples; of head and blocks) to two plain columns, and its histograms.
 
 use super::known_times::{KnownTimes, Remembering};
 use crate::block::BlockShard;
 use crate::codec::{self, ChunkError, NothingShared, OpenChunk, Samples};
-use crate::model::{TimeRange, TimestampMs};
+use crate::model::{HistogramSample, TimeRange, TimestampMs};
 
 /// A run of samples of one series, ascending in time.
 pub(crate) enum Piece<'a> {
@@ -15,6 +15,8 @@ pub(crate) enum Piece<'a> {
     Open(&'a OpenChunk, &'a [u8]),
     /// Late samples.
     Late(&'a [(TimestampMs, f64)]),
+    /// Histograms of the head.
+    Histograms(&'a [HistogramSample]),
 }
 
 /// Decodes pieces as they come and puts them in order at the end; scratch that is reused from series to series.
@@ -23,6 +25,8 @@ pub(crate) struct Pieces {
     decoded: Vec<Samples>,
     used: usize,
     merged: Samples,
+    /// Whether `merged` is what the pieces are together.
+    is_merged: bool,
     known: KnownTimes,
 }
 
@@ -30,6 +34,7 @@ impl Pieces {
     /// Forgets all pieces and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.used = 0;
+        self.is_merged = false;
     }
 
     /// Adds a piece. Pieces may come in any order and overlap. One that cannot be decoded changes nothing.
@@ -50,6 +55,7 @@ impl Pieces {
             }
             Piece::Open(chunk, bytes) => chunk.decode(bytes, out)?,
             Piece::Late(samples) => samples.iter().for_each(|(t, v)| out.push(t.0, *v)),
+            Piece::Histograms(samples) => out.histograms.extend_from_slice(samples),
         }
         self.used += 1;
         Ok(())
@@ -58,32 +64,39 @@ impl Pieces {
     /// Takes samples in `ranges` out of the piece that was added last.
     pub(crate) fn hide(&mut self, ranges: &[TimeRange]) {
         let Some(samples) = self.decoded[..self.used].last_mut() else { return };
-        for range in ranges {
-            let from = samples.t.partition_point(|t| *t <= range.after.0);
-            let to = samples.t.partition_point(|t| *t <= range.until.0).max(from);
-            samples.t.drain(from..to);
-            samples.v.drain(from..to);
-        }
-        if samples.t.is_empty() {
+        ranges.iter().for_each(|range| samples.remove(*range));
+        if samples.is_empty() {
             self.used -= 1;
         }
     }
 
-    /// The samples of all pieces inside `range`: times strictly ascending, the merge rule at equal ones.
+    /// The floats of all pieces inside `range`: times strictly ascending, the merge rule at equal ones.
     pub(crate) fn columns(&mut self, range: TimeRange) -> (&[i64], &[f64]) {
-        let all = match self.used {
-            0 => return (&[], &[]),
-            1 => &self.decoded[0],
-            n => {
-                let parts = &mut self.decoded[..n];
-                parts.sort_by_key(|p| p.t.first().copied());
-                self.merged.clear();
-                codec::merge(parts, &mut self.merged);
-                &self.merged
-            }
-        };
+        let Some(all) = self.all() else { return (&[], &[]) };
         let from = all.t.partition_point(|t| *t <= range.after.0);
         let to = all.t.partition_point(|t| *t <= range.until.0).max(from);
         (&all.t[from..to], &all.v[from..to])
+    }
+
+    /// The histograms of all pieces inside `range`, likewise; none of them has the time of a float.
+    pub(crate) fn histograms(&mut self, range: TimeRange) -> &[HistogramSample] {
+        let Some(all) = self.all() else { return &[] };
+        let from = all.histograms.partition_point(|h| h.t <= range.after);
+        let to = all.histograms.partition_point(|h| h.t <= range.until).max(from);
+        &all.histograms[from..to]
+    }
+
+    /// All pieces, merged once.
+    fn all(&mut self) -> Option<&Samples> {
+        let n = self.used;
+        if n > 1 && !self.is_merged {
+            codec::merge(&mut self.decoded[..n], &mut self.merged);
+            self.is_merged = true;
+        }
+        match n {
+            0 => None,
+            1 => Some(&self.decoded[0]),
+            _ => Some(&self.merged),
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! record: type 1 | flags 1 | shard 2 | length 4 | body
 //! ```
 
+use crate::codec::ChunkKind;
 use crate::model::{Lsn, MetricKind, SeriesSlot, ShardId, TimestampMs, varint};
 
 /// Not text, so that a search for the next batch rarely stops at a label.
@@ -27,6 +28,8 @@ const SAMPLE_LEN: usize = 4 + 1 + 8;
 const REGISTRATION: u8 = 1;
 const SAMPLES: u8 = 2;
 const METADATA: u8 = 4;
+const INTEGER_HISTOGRAM: u8 = 6;
+const FLOAT_HISTOGRAM: u8 = 7;
 
 /// The records of one batch as they gather. Reusable: nothing is allocated per sample once it has grown.
 #[derive(Debug, Default)]
@@ -65,6 +68,23 @@ impl BatchBuilder {
         sample[4] = generation;
         sample[5..].copy_from_slice(&v.to_bits().to_le_bytes());
         self.bytes.extend_from_slice(&sample);
+    }
+
+    /// Adds a histogram, encoded as on its own.
+    pub fn histogram(
+        &mut self,
+        shard: ShardId,
+        (slot, generation): (SeriesSlot, u8),
+        t: TimestampMs,
+        (kind, encoded): (ChunkKind, &[u8]),
+    ) {
+        let kind = if kind == ChunkKind::IntegerHistogram { INTEGER_HISTOGRAM } else { FLOAT_HISTOGRAM };
+        let at = self.begin_record(kind, shard);
+        self.bytes.extend_from_slice(&slot.0.to_le_bytes());
+        self.bytes.push(generation);
+        self.bytes.extend_from_slice(&t.0.to_le_bytes());
+        self.bytes.extend_from_slice(encoded);
+        self.end_record(at);
     }
 
     /// Says what is known of a metric family.
@@ -293,6 +313,8 @@ pub enum Record<'a> {
     },
     /// Samples of one shard and time.
     Samples(SamplesRecord<'a>),
+    /// A histogram.
+    Histogram(HistogramRecord<'a>),
     /// What is known of a metric family.
     Metadata {
         /// The family's name.
@@ -319,6 +341,23 @@ pub struct SamplesRecord<'a> {
     /// The time of all of them.
     pub t: TimestampMs,
     samples: &'a [[u8; SAMPLE_LEN]],
+}
+
+/// One histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistogramRecord<'a> {
+    /// The shard.
+    pub shard: ShardId,
+    /// The slot in it.
+    pub slot: SeriesSlot,
+    /// Which of the slot's series.
+    pub generation: u8,
+    /// The time.
+    pub t: TimestampMs,
+    /// Which kind it is.
+    pub kind: ChunkKind,
+    /// The histogram on its own, still to be decoded.
+    pub encoded: &'a [u8],
 }
 
 /// One sample of a [`SamplesRecord`].
@@ -396,6 +435,8 @@ fn take_record<'a>(rest: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
         _ if flags != 0 => Ok(Record::Unknown { kind }),
         REGISTRATION => registration(shard, body),
         SAMPLES => samples(shard, body),
+        INTEGER_HISTOGRAM => histogram(shard, ChunkKind::IntegerHistogram, body),
+        FLOAT_HISTOGRAM => histogram(shard, ChunkKind::FloatHistogram, body),
         METADATA => metadata(body).ok_or("metadata is cut off or not UTF-8"),
         _ => Ok(Record::Unknown { kind }),
     }
@@ -416,6 +457,15 @@ fn samples(shard: ShardId, body: &[u8]) -> Result<Record<'_>, &'static str> {
         }
         _ => Err("the last sample is cut off"),
     }
+}
+
+fn histogram(shard: ShardId, kind: ChunkKind, body: &[u8]) -> Result<Record<'_>, &'static str> {
+    const CUT_OFF: &str = "a histogram is cut off";
+    let (&[s0, s1, s2, s3, generation], rest) = body.split_first_chunk::<5>().ok_or(CUT_OFF)?;
+    let (&t, encoded) = rest.split_first_chunk::<8>().ok_or(CUT_OFF)?;
+    let slot = SeriesSlot(u32::from_le_bytes([s0, s1, s2, s3]));
+    let t = TimestampMs(i64::from_le_bytes(t));
+    Ok(Record::Histogram(HistogramRecord { shard, slot, generation, t, kind, encoded }))
 }
 
 fn metadata(body: &[u8]) -> Option<Record<'_>> {
@@ -536,6 +586,21 @@ mod tests {
         check(b"\x02\0\0\0\x09\0\0\0aaaaaaaaa", Err("sample is cut off"));
         check(b"\x01\0\0\0\x04\0\0\0aaaa", Err("registration is cut off"));
         check(b"\x04\0\0\0\x02\0\0\0\0\x05", Err("metadata"));
+        check(b"\x06\0\0\0\x0c\0\0\0aaaaabbbbbbb", Err("histogram is cut off"));
+        check(b"\x07\0\0\0\x04\0\0\0aaaa", Err("histogram is cut off"));
+        let histogram = HistogramRecord {
+            shard: ShardId(3),
+            slot: SeriesSlot(7),
+            generation: 1,
+            t: TimestampMs(-2),
+            kind: ChunkKind::FloatHistogram,
+            encoded: b"xyz",
+        };
+        let golden = b"\x07\0\x03\0\x10\0\0\0\x07\0\0\0\x01\xfe\xff\xff\xff\xff\xff\xff\xffxyz";
+        check(golden, Ok(Record::Histogram(histogram)));
+        let mut b = BatchBuilder::default();
+        b.histogram(ShardId(3), (SeriesSlot(7), 1), TimestampMs(-2), (ChunkKind::FloatHistogram, b"xyz"));
+        assert_eq!(b.finish(Lsn(1))[HEADER_LEN..], golden[..]);
         check(b"\x04\0\0\0\x05\0\0\0\0\x01\xff\0\0", Err("metadata"));
         check(b"\x63\0\0\0\x01\0\0\0a", Ok(Record::Unknown { kind: 0x63 }));
         check(b"\x02\x01\0\0\x01\0\0\0a", Ok(Record::Unknown { kind: 2 }));
@@ -545,8 +610,11 @@ mod tests {
     enum Step {
         Registration(u16, u32, u8, Vec<u8>),
         Sample(u16, u32, u8, i64, u64),
+        Histogram(u16, u32, u8, i64, bool, Vec<u8>),
         Metadata(String, MetricKind),
     }
+
+    const KINDS: [ChunkKind; 2] = [ChunkKind::IntegerHistogram, ChunkKind::FloatHistogram];
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
@@ -554,6 +622,8 @@ mod tests {
                 .prop_map(|(a, b, c, d)| Step::Registration(a, b, c, d)),
             (0u16..3, any::<u32>(), any::<u8>(), -1i64..2, any::<u64>())
                 .prop_map(|(a, b, c, d, e)| Step::Sample(a, b, c, d, e)),
+            (any::<(u16, u32, u8, i64, bool)>(), proptest::collection::vec(any::<u8>(), 0..40))
+                .prop_map(|((a, b, c, d, e), f)| Step::Histogram(a, b, c, d, e, f)),
             ("\\PC{0,200}", any::<u8>()).prop_map(|(a, b)| Step::Metadata(a, MetricKind::from_number(b))),
         ]
     }
@@ -566,6 +636,10 @@ mod tests {
                 match s {
                     Step::Registration(shard, slot, g, section) => b.registration(ShardId(*shard), SeriesSlot(*slot), *g, section),
                     Step::Sample(shard, slot, g, t, v) => b.sample(ShardId(*shard), SeriesSlot(*slot), *g, TimestampMs(*t), f64::from_bits(*v)),
+                    Step::Histogram(shard, slot, g, t, kind, encoded) => {
+                        let (of, kind) = ((SeriesSlot(*slot), *g), KINDS[usize::from(*kind)]);
+                        b.histogram(ShardId(*shard), of, TimestampMs(*t), (kind, encoded));
+                    }
                     Step::Metadata(text, kind) => b.metadata(text, *kind, "s", text),
                 }
             }
@@ -584,6 +658,11 @@ mod tests {
                         let Some(Step::Sample(a, b, c, d, e)) = want.next() else { panic!() };
                         prop_assert_eq!((s.shard.0, s.slot.0, s.generation, s.t.0, s.v.to_bits()), (a, b, c, d, e));
                     },
+                    Record::Histogram(h) => {
+                        let Some(Step::Histogram(a, b, c, d, e, f)) = want.next() else { panic!() };
+                        prop_assert_eq!((h.shard.0, h.slot.0, h.generation, h.t.0), (a, b, c, d));
+                        prop_assert_eq!((h.kind, h.encoded), (KINDS[usize::from(e)], &f[..]));
+                    }
                     Record::Metadata { family, kind, unit, help } => {
                         let Some(Step::Metadata(a, b)) = want.next() else { panic!() };
                         prop_assert_eq!((family, kind, unit, help), (&a[..], b, "s", &a[..]));

@@ -25,7 +25,9 @@ mod table;
 mod ticket;
 mod writer;
 
-pub use batch::{BatchBuilder, BatchReader, LoggedSample, Record, RecordError, SamplesRecord};
+pub use batch::{
+    BatchBuilder, BatchReader, HistogramRecord, LoggedSample, Record, RecordError, SamplesRecord,
+};
 pub use buffer::Reservation;
 pub(crate) use replace::finish as finish_replacing;
 pub use replay::{BareSegment, Corruption, ReplayReport, TornTail, UnreadableBytes, inspect, replay};

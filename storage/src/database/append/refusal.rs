@@ -30,11 +30,13 @@ pub enum RefusalClass {
     SeriesCreatedLimit = 8,
     /// The head is being flushed to make room for new series.
     Flushing = 9,
+    /// A native histogram whose parts do not agree.
+    InvalidHistogram = 10,
 }
 
 impl RefusalClass {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidLabels,
         Self::LabelLimit,
         Self::TooFarAhead,
@@ -45,6 +47,7 @@ impl RefusalClass {
         Self::SeriesLimit,
         Self::SeriesCreatedLimit,
         Self::Flushing,
+        Self::InvalidHistogram,
     ];
 
     /// The name in metrics.
@@ -60,6 +63,7 @@ impl RefusalClass {
             Self::SeriesLimit => "series_limit",
             Self::SeriesCreatedLimit => "series_created_limit",
             Self::Flushing => "flushing",
+            Self::InvalidHistogram => "invalid_histogram",
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use super::refusal::{REFUSED_MAX, refused_new, series_text, too_many_labels};
 use super::{AppendRow, LOG_BATCH_BYTES, RefusalClass, Refused, Resolve};
+use crate::codec::{self, ChunkKind};
 use crate::database::Database;
 use crate::database::aliases::Alias;
 use crate::database::limits::{Over, Rooms};
 use crate::database::memory::Admission;
-use crate::head::series::{SampleOutcome, SeriesTable};
+use crate::head::series::{SampleOutcome, SeriesTable, histogram_bits};
 use crate::head::shard::Shard;
 use crate::head::symbols::HeadIndex;
 use crate::model::{
-    Fingerprint, LabelSet, Sample, SeriesSlot, ShardId, TimestampMs, shard_of_account, shard_of_fingerprint,
+    Fingerprint, HistogramError, HistogramSample, LabelSet, Sample, SeriesSlot, ShardId, TimestampMs,
+    is_stale, shard_of_account, shard_of_fingerprint, stale_nan,
 };
 use crate::wal::BatchBuilder;
 use std::collections::HashSet;
@@ -28,6 +30,9 @@ pub(super) struct Progress<'a> {
     pub(super) batch: BatchBuilder,
     pub(super) tally: Tally,
     conflicts: Vec<Conflict>,
+    invalid: Vec<Invalid>,
+    /// The histogram in hand as the log has it.
+    encoded: Vec<u8>,
     over_limit: Vec<OverLimit<'a>>,
     /// Series that were resolved and then refused, for a limit or for want of memory.
     refused_series: Vec<Fingerprint>,
@@ -72,7 +77,32 @@ impl Tally {
 #[derive(Debug)]
 struct Conflict {
     row: u32,
-    sample: Sample,
+    t: TimestampMs,
+    /// `None` of a histogram.
+    v: Option<f64>,
+}
+
+/// A histogram that is none; its message is written after the locks are gone.
+#[derive(Debug)]
+struct Invalid {
+    row: u32,
+    t: TimestampMs,
+    why: HistogramError,
+}
+
+/// The samples of a request, of one kind.
+#[derive(Clone, Copy)]
+pub(super) enum Values<'a> {
+    Floats(&'a [Sample]),
+    Histograms(&'a [HistogramSample]),
+}
+
+/// Where in the log a series' samples go.
+#[derive(Clone, Copy)]
+struct Place {
+    shard: ShardId,
+    slot: SeriesSlot,
+    generation: u8,
 }
 
 /// A row of a new series for which there is no room; its message is written after the locks are gone.
@@ -115,7 +145,7 @@ struct Resolved {
 pub(super) struct Request<'a> {
     pub(super) database: &'a Database,
     pub(super) rows: &'a [AppendRow<'a>],
-    pub(super) samples: &'a [Sample],
+    pub(super) values: Values<'a>,
 }
 
 impl<'a> Request<'a> {
@@ -163,21 +193,74 @@ impl<'a> Request<'a> {
         progress: &mut Progress<'a>,
     ) {
         let Range { start, end } = self.rows[row as usize].samples;
-        let generation = series.record(slot).map_or(0, |r| r.generation);
-        for sample in &self.samples[start as usize..end as usize] {
-            let outcome = series.append(slot, sample.t, sample.v, &self.database.head.log);
-            match outcome {
-                SampleOutcome::Appended | SampleOutcome::Late => {
-                    progress.batch.sample(shard, slot, generation, sample.t, sample.v)
-                }
-                SampleOutcome::Duplicate => {}
-                SampleOutcome::Conflict => {
-                    progress.conflicts.push(Conflict { row, sample: *sample });
-                    continue;
+        let range = start as usize..end as usize;
+        let place = Place { shard, slot, generation: series.record(slot).map_or(0, |r| r.generation) };
+        match self.values {
+            Values::Floats(samples) => {
+                samples[range].iter().for_each(|s| self.append_float(row, place, *s, series, progress));
+            }
+            Values::Histograms(histograms) => {
+                for h in &histograms[range] {
+                    self.append_histogram(row, place, h, series, progress);
+                    self.log_if_long(progress);
                 }
             }
-            progress.tally.count(outcome);
         }
+        self.log_if_long(progress);
+    }
+
+    #[inline]
+    fn append_float(
+        &self,
+        row: u32,
+        Place { shard, slot, generation }: Place,
+        Sample { t, v }: Sample,
+        series: &mut SeriesTable,
+        progress: &mut Progress<'a>,
+    ) {
+        let outcome = series.append(slot, t, v, &self.database.head.log);
+        match outcome {
+            SampleOutcome::Appended | SampleOutcome::Late => {
+                progress.batch.sample(shard, slot, generation, t, v)
+            }
+            SampleOutcome::Duplicate => {}
+            SampleOutcome::Conflict => return progress.conflicts.push(Conflict { row, t, v: Some(v) }),
+        }
+        progress.tally.count(outcome);
+    }
+
+    fn append_histogram(
+        &self,
+        row: u32,
+        place: Place,
+        sample: &HistogramSample,
+        series: &mut SeriesTable,
+        progress: &mut Progress<'a>,
+    ) {
+        let HistogramSample { t, ref h } = *sample;
+        if is_stale(h.sum) {
+            return self.append_float(row, place, Sample { t, v: stale_nan() }, series, progress);
+        }
+        if let Err(why) = h.check() {
+            return progress.invalid.push(Invalid { row, t, why });
+        }
+        progress.encoded.clear();
+        codec::put_histogram(h, &mut progress.encoded);
+        let kind: ChunkKind = codec::kind_of(h);
+        let bits = histogram_bits(kind, &progress.encoded);
+        let outcome = series.append_histogram(place.slot, sample, bits, &self.database.head.log);
+        match outcome {
+            SampleOutcome::Appended | SampleOutcome::Late => {
+                let of = (place.slot, place.generation);
+                progress.batch.histogram(place.shard, of, t, (kind, &progress.encoded));
+            }
+            SampleOutcome::Duplicate => {}
+            SampleOutcome::Conflict => return progress.conflicts.push(Conflict { row, t, v: None }),
+        }
+        progress.tally.count(outcome);
+    }
+
+    fn log_if_long(&self, progress: &mut Progress<'a>) {
         if progress.batch.len() >= LOG_BATCH_BYTES {
             self.database.wal.append(&mut progress.batch);
         }
@@ -442,7 +525,11 @@ impl<'a> Request<'a> {
     /// The time of the newest sample of a row.
     fn newest_of(&self, row: u32) -> Option<TimestampMs> {
         let Range { start, end } = self.rows[row as usize].samples;
-        self.samples[start as usize..end as usize].iter().map(|s| s.t).max()
+        let range = start as usize..end as usize;
+        match self.values {
+            Values::Floats(samples) => samples[range].iter().map(|s| s.t).max(),
+            Values::Histograms(histograms) => histograms[range].iter().map(|h| h.t).max(),
+        }
     }
 
     /// Hands what has gathered to the log. Under the shard's lock: see the order of locks.
@@ -485,11 +572,23 @@ impl<'a> Request<'a> {
                 false => String::new(),
                 true => {
                     let series = series_text(self.rows[conflict.row as usize].section);
-                    let Sample { t, v } = conflict.sample;
-                    format!("{series}: another value than {v} is stored at {t}")
+                    let t = conflict.t;
+                    match conflict.v {
+                        Some(v) => format!("{series}: another value than {v} is stored at {t}"),
+                        None => format!("{series}: a float or another histogram is stored at {t}"),
+                    }
                 }
             };
             progress.tally.refuse(1, Refused { class: RefusalClass::Conflict, message });
+        }
+        for (n, Invalid { row, t, why }) in progress.invalid.iter().enumerate() {
+            let message = match n < REFUSED_MAX {
+                false => String::new(),
+                true => {
+                    format!("{}: the histogram at {t}: {why}", series_text(self.rows[*row as usize].section))
+                }
+            };
+            progress.tally.refuse(1, Refused { class: RefusalClass::InvalidHistogram, message });
         }
     }
 

@@ -1,10 +1,12 @@
 //! One of the threads that apply the log: what it does with the batches of a segment.
 
+use crate::codec;
 use crate::head::checkpoint::{Loaded, SliceLsns};
+use crate::head::series::{SeriesTable, histogram_bits};
 use crate::head::shard::{SLICE, Shard};
 use crate::head::symbols::Released;
-use crate::model::{Fingerprint, LabelSet, Lsn, SeriesSlot, ShardId, TimestampMs};
-use crate::wal::{LogBatch, LoggedSample, Record, SamplesRecord};
+use crate::model::{Fingerprint, HistogramSample, LabelSet, Lsn, SeriesSlot, ShardId, TimestampMs};
+use crate::wal::{HistogramRecord, LogBatch, LoggedSample, Record, SamplesRecord};
 use crossbeam::channel::Receiver;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub(super) struct Worker<'a> {
 #[derive(Clone, Default)]
 struct Waiting<'a> {
     runs: Vec<(Lsn, SamplesRecord<'a>)>,
+    histograms: Vec<(Lsn, HistogramRecord<'a>)>,
     len: usize,
 }
 
@@ -58,6 +61,11 @@ impl<'a> Waiting<'a> {
     fn push(&mut self, lsn: Lsn, samples: SamplesRecord<'a>) {
         self.len += samples.len() + 1;
         self.runs.push((lsn, samples));
+    }
+
+    fn push_histogram(&mut self, lsn: Lsn, histogram: HistogramRecord<'a>) {
+        self.len += 1;
+        self.histograms.push((lsn, histogram));
     }
 }
 
@@ -101,6 +109,13 @@ impl<'a> Worker<'a> {
                     Ok(Record::Samples(samples)) if is_mine(samples.shard) => {
                         let (shard, waiting) = (samples.shard, &mut waiting[samples.shard.index()]);
                         waiting.push(batch.lsn, samples);
+                        if waiting.len >= WAITING_MAX {
+                            self.append(shard, waiting);
+                        }
+                    }
+                    Ok(Record::Histogram(histogram)) if is_mine(histogram.shard) => {
+                        let (shard, waiting) = (histogram.shard, &mut waiting[histogram.shard.index()]);
+                        waiting.push_histogram(batch.lsn, histogram);
                         if waiting.len >= WAITING_MAX {
                             self.append(shard, waiting);
                         }
@@ -154,8 +169,8 @@ impl<'a> Worker<'a> {
         let (shard, lsns) = self.shard(id);
         let log = &self.loaded.head.log;
         let mut series = shard.series.lock();
-        self.applied.orphans += self.by_slice.sort(&waiting.runs, lsns, series.slots());
-        *waiting = Waiting::default();
+        let Waiting { runs, histograms, .. } = std::mem::take(waiting);
+        self.applied.orphans += self.by_slice.sort(&runs, lsns, series.slots());
         for some in self.by_slice.samples.chunks(TOUCHED) {
             let slots = || some.iter().map(|s| s.slot);
             black_box((series.touch_records(slots()), series.touch_open(slots())));
@@ -168,6 +183,30 @@ impl<'a> Worker<'a> {
                     _ => self.applied.orphans += 1,
                 }
             }
+        }
+        // Behind the floats: of a series that has both, what is late thereby comes to the same.
+        for (_, record) in histograms.iter().filter(|(lsn, h)| lsns.is_newer(h.slot, *lsn)) {
+            match logged_histogram(&series, record) {
+                Some(sample) => {
+                    let bits = histogram_bits(record.kind, record.encoded);
+                    series.append_logged_histogram(record.slot, &sample, bits, log);
+                    self.applied.samples += 1;
+                }
+                None => self.applied.orphans += 1,
+            }
+        }
+    }
+}
+
+/// The histogram of a record; `None` where its series is not there, or it is no histogram, which no writer logs.
+fn logged_histogram(series: &SeriesTable, record: &HistogramRecord<'_>) -> Option<HistogramSample> {
+    series.record(record.slot).filter(|r| r.generation == record.generation)?;
+    match codec::take_histogram(record.kind, record.encoded) {
+        Ok(h) => Some(HistogramSample { t: record.t, h }),
+        Err(error) => {
+            let (shard, slot) = (record.shard, record.slot.0);
+            tracing::warn!(%shard, slot, %error, "skipped a histogram of the log");
+            None
         }
     }
 }

@@ -104,10 +104,10 @@ impl Chain<'_> {
         codec::verify(record.chunk)
             .and_then(|_| codec::decode(record.chunk, &NothingShared, samples))
             .map_err(|e| format!("expected a chunk, found {e}"))?;
-        let times = (samples.t.first().copied(), samples.t.last().copied());
+        let times = samples.ends();
         let window = |t| Window::of(t, self.head.window);
-        if times != (Some(h.first_t.0), Some(h.last_t.0)) || window(h.first_t) != window(h.last_t) {
-            let claimed = (h.first_t.0, h.last_t.0);
+        let claimed = (h.first_t.0, h.last_t.0);
+        if times != Some(claimed) || window(h.first_t) != window(h.last_t) {
             return Err(format!("expected samples from {claimed:?} in one window, found {times:?}"));
         }
         Ok(())

@@ -311,16 +311,15 @@ impl Salvage {
             let part = &mut self.parts[used];
             part.clear();
             let decoded = chunk.map(|c| decode_checked(c, shard, part));
-            let inside = |t: Option<&i64>| t.is_some_and(|t| window.contains(crate::model::TimestampMs(*t)));
-            if matches!(decoded, Some(Ok(()))) && inside(part.t.first()) && inside(part.t.last()) {
+            let inside = |t| window.contains(crate::model::TimestampMs(t));
+            let all_inside = part.ends().is_some_and(|(first, last)| inside(first) && inside(last));
+            if matches!(decoded, Some(Ok(()))) && all_inside {
                 used += 1;
             } else {
                 self.lost += 1;
             }
         }
-        let parts = &mut self.parts[..used];
-        parts.sort_by_key(|p| p.t.first().copied());
-        codec::merge(parts, &mut self.merged);
+        codec::merge(&mut self.parts[..used], &mut self.merged);
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const FRAME_HEADER_BYTES: usize = 16;
 const FRAME_CHECKED_BYTES: usize = 12;
 /// Of a series' flags.
 const LAST_IN_DOUBT: u8 = 1;
+/// That sample is a native histogram.
+const LAST_IS_HISTOGRAM: u8 = 2;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,7 +271,9 @@ pub(super) fn put_slice_head(out: &mut Vec<u8>, lsn: u64, slots: &Range<u32>, se
 /// Appends a series of a slice.
 pub(super) fn put_series(out: &mut Vec<u8>, state: &SeriesState<'_>, row: &[u8]) {
     out.extend_from_slice(&state.slot.to_le_bytes());
-    out.extend_from_slice(&[state.generation, u8::from(state.last_in_doubt) * LAST_IN_DOUBT]);
+    let in_doubt = if state.last_in_doubt { LAST_IN_DOUBT } else { 0 };
+    let flags = in_doubt | if state.last_is_histogram { LAST_IS_HISTOGRAM } else { 0 };
+    out.extend_from_slice(&[state.generation, flags]);
     out.extend_from_slice(&state.fingerprint.to_le_bytes());
     out.extend_from_slice(&state.family.to_le_bytes());
     out.extend_from_slice(&state.last_t.to_le_bytes());
@@ -336,6 +340,7 @@ impl<'a> SliceReader<'a> {
             slot,
             generation,
             last_in_doubt: flags & LAST_IN_DOUBT != 0,
+            last_is_histogram: flags & LAST_IS_HISTOGRAM != 0,
             fingerprint: u128::from_le_bytes(take(b)?),
             family: u64::from_le_bytes(take(b)?),
             last_t: i64::from_le_bytes(take(b)?),
@@ -429,6 +434,7 @@ mod tests {
             last_t: 5,
             last_bits: 6,
             last_in_doubt: true,
+            last_is_histogram: false,
             tail: 7,
             open: b"open"[..].into(),
             late: vec![(TimestampMs(2), 1.0), (TimestampMs(4), -1.0)],

@@ -4,7 +4,7 @@ use super::layout::{self, End, FrameKind, Preamble};
 use super::{CheckpointError, path_of, postings};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
-use crate::head::log::{HeadPos, SegmentWindows};
+use crate::head::log::{HeadLog, HeadPos, SegmentWindows};
 use crate::head::series::SeriesState;
 use crate::head::shard::{SLICE, Shard};
 use crate::index::Bitmap;
@@ -67,7 +67,7 @@ pub(crate) fn write(
     let cut_entries = cuts.to_entries();
     out.frame(FrameKind::Cuts, 0, &json(&cut_entries)).map_err(|e| io(&path, e))?;
     for shard in &head.shards {
-        let written = write_shard(&mut out, shard, newest_lsn).map_err(|e| io(&path, e))?;
+        let written = write_shard(&mut out, shard, &head.log, newest_lsn).map_err(|e| io(&path, e))?;
         (oldest, newest) = (oldest.min(written.oldest), newest.max(written.newest));
         series += written.series;
     }
@@ -100,7 +100,12 @@ struct ShardWritten {
     series: u64,
 }
 
-fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io::Result<ShardWritten> {
+fn write_shard(
+    out: &mut Out,
+    shard: &Shard,
+    log: &HeadLog,
+    newest_lsn: &dyn Fn() -> Lsn,
+) -> io::Result<ShardWritten> {
     let id = u32::from(shard.id.0);
     let mut written = ShardWritten { oldest: Lsn(u64::MAX), newest: Lsn(0), series: 0 };
     let mut states: Vec<SeriesState<'_>> = Vec::new();
@@ -115,7 +120,7 @@ fn write_shard(out: &mut Out, shard: &Shard, newest_lsn: &dyn Fn() -> Lsn) -> io
             if first >= end {
                 break;
             }
-            series.copy_states(first..end, &mut states);
+            series.copy_states(first..end, log, &mut states);
             (newest_lsn(), first..end)
         };
         payload.clear();

@@ -96,7 +96,7 @@ fn idle_series_give_their_chunk_back_and_may_leave_once_copied() {
     let cut = Departure { until: TimestampMs(WINDOW.0), position: log.end(), idle_before };
     assert!(!table.may_leave(idle, &cut), "no checkpoint has it");
     assert!(table.could_leave(idle, &cut) && !table.could_leave(busy, &cut));
-    table.copy_states(0..2, &mut vec![]);
+    table.copy_states(0..2, &log, &mut vec![]);
     assert!(table.may_leave(idle, &cut));
     assert!(!table.may_leave(idle, &Departure { until: TimestampMs(0), ..cut }), "its window is not cut");
     assert!(!table.may_leave(busy, &cut));
@@ -153,7 +153,7 @@ proptest! {
         }
         if restore {
             let mut states = vec![];
-            table.copy_states(0..1, &mut states);
+            table.copy_states(0..1, &log, &mut states);
             table = SeriesTable::new(ShardId(3), WINDOW);
             table.restore(&states[0]).unwrap();
             table.find_restored(&[states[0].slot]);

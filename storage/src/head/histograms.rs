@@ -1,0 +1,163 @@
+//! Native histograms of a shard's head: of each series that has any, those in order and those that came late.
+//!
+//! They are kept plain and in a table of their own, so that a series of floats takes no byte for them; a few kilobytes of a series, then
+//! they become a chunk of the head-chunk log.
+
+use super::late::LateOutcome;
+use crate::codec;
+use crate::model::{
+    DurationMs, Histogram, HistogramSample, SeriesSlot, TimestampMs, Window, merge_histograms,
+};
+use std::collections::HashMap;
+
+/// The histograms in order of a series are moved when they take more than this, or are as many: ten of sixty buckets. Chunks of a
+/// block are longer, a cut puts them together.
+const OPEN_BYTES_MAX: usize = 8 << 10;
+const OPEN_MAX: usize = 120;
+/// Late ones likewise.
+const LATE_BYTES_MAX: usize = 8 << 10;
+const LATE_MAX: usize = 32;
+
+/// The histograms of a shard that are not in the head-chunk log.
+#[derive(Debug, Default)]
+pub(crate) struct HeadHistograms {
+    series: HashMap<SeriesSlot, OfSeries>,
+    /// Series that have some in order.
+    open: usize,
+    bytes: usize,
+}
+
+/// Those of one series, both sorted by time, times unique within each.
+#[derive(Debug, Default)]
+struct OfSeries {
+    /// Of one window, and of shapes that may be one chunk.
+    open: Vec<HistogramSample>,
+    open_bytes: usize,
+    late: Vec<HistogramSample>,
+    late_bytes: usize,
+}
+
+impl HeadHistograms {
+    /// Whether no series has any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// Whether a series has any.
+    pub(crate) fn has(&self, slot: SeriesSlot) -> bool {
+        self.series.contains_key(&slot)
+    }
+
+    /// How many series have some in order.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The newest in order of a series.
+    pub(crate) fn newest(&self, slot: SeriesSlot) -> Option<TimestampMs> {
+        self.series.get(&slot)?.open.last().map(|h| h.t)
+    }
+
+    /// Those of a series that came in order, and those that came late.
+    pub(crate) fn get(&self, slot: SeriesSlot) -> (&[HistogramSample], &[HistogramSample]) {
+        self.series.get(&slot).map_or((&[], &[]), |s| (&s.open, &s.late))
+    }
+
+    /// The histogram of a series at a time.
+    pub(crate) fn find(&self, slot: SeriesSlot, t: TimestampMs) -> Option<&Histogram> {
+        let (open, late) = self.get(slot);
+        let find = |some: &'_ [HistogramSample]| some.binary_search_by_key(&t, |h| h.t).ok();
+        find(open).map(|at| &open[at].h).or_else(|| find(late).map(|at| &late[at].h))
+    }
+
+    /// Whether a later histogram may stand behind those in order, in one chunk.
+    pub(crate) fn takes(&self, slot: SeriesSlot, sample: &HistogramSample, window: DurationMs) -> bool {
+        let Some(of) = self.series.get(&slot) else { return true };
+        let Some(last) = of.open.last() else { return true };
+        of.open.len() < OPEN_MAX
+            && of.open_bytes + sample.h.memory_bytes() <= OPEN_BYTES_MAX
+            && Window::of(last.t, window) == Window::of(sample.t, window)
+            && codec::may_share_chunk(&last.h, &sample.h)
+    }
+
+    /// Adds a histogram behind those in order, which must take it.
+    pub(crate) fn push(&mut self, slot: SeriesSlot, sample: HistogramSample) {
+        let of = self.series.entry(slot).or_default();
+        let bytes = sample.h.memory_bytes();
+        self.open += usize::from(of.open.is_empty());
+        self.bytes += bytes;
+        of.open_bytes += bytes;
+        of.open.push(sample);
+    }
+
+    /// Adds a late one; tells also whether the late ones are to be taken now.
+    pub(crate) fn add_late(&mut self, slot: SeriesSlot, sample: &HistogramSample) -> (LateOutcome, bool) {
+        if let Some(found) = self.find(slot, sample.t) {
+            let is_same = found.total_cmp(&sample.h).is_eq();
+            return (if is_same { LateOutcome::Duplicate } else { LateOutcome::Conflict }, false);
+        }
+        let of = self.series.entry(slot).or_default();
+        let at = of.late.partition_point(|h| h.t < sample.t);
+        of.late.insert(at, sample.clone());
+        let bytes = sample.h.memory_bytes();
+        self.bytes += bytes;
+        of.late_bytes += bytes;
+        (LateOutcome::Added, of.late.len() >= LATE_MAX || of.late_bytes >= LATE_BYTES_MAX)
+    }
+
+    /// Adds one whatever is there at its time: the merge rule decides, here or when both are read.
+    pub(crate) fn settle(&mut self, slot: SeriesSlot, sample: &HistogramSample) {
+        let of = self.series.entry(slot).or_default();
+        let bytes = sample.h.memory_bytes();
+        let (added, removed) = match of.late.binary_search_by_key(&sample.t, |h| h.t) {
+            Ok(at) => {
+                let before = of.late[at].h.memory_bytes();
+                let merged = merge_histograms(of.late[at].h.clone(), sample.h.clone());
+                of.late[at].h = merged;
+                (of.late[at].h.memory_bytes(), before)
+            }
+            Err(at) => {
+                of.late.insert(at, sample.clone());
+                (bytes, 0)
+            }
+        };
+        of.late_bytes = of.late_bytes + added - removed;
+        self.bytes = self.bytes + added - removed;
+    }
+
+    /// Takes those in order of a series.
+    pub(crate) fn take_open(&mut self, slot: SeriesSlot) -> Vec<HistogramSample> {
+        let Some(of) = self.series.get_mut(&slot) else { return Vec::new() };
+        let taken = std::mem::take(&mut of.open);
+        self.open -= usize::from(!taken.is_empty());
+        self.bytes -= std::mem::take(&mut of.open_bytes);
+        self.forget_empty(slot);
+        taken
+    }
+
+    /// Takes those late ones of a series that are `wanted`.
+    pub(crate) fn take_late(
+        &mut self,
+        slot: SeriesSlot,
+        wanted: impl Fn(TimestampMs) -> bool,
+    ) -> Vec<HistogramSample> {
+        let Some(of) = self.series.get_mut(&slot) else { return Vec::new() };
+        let taken: Vec<_> = of.late.extract_if(.., |h| wanted(h.t)).collect();
+        let bytes: usize = taken.iter().map(|h| h.h.memory_bytes()).sum();
+        of.late_bytes -= bytes;
+        self.bytes -= bytes;
+        self.forget_empty(slot);
+        taken
+    }
+
+    fn forget_empty(&mut self, slot: SeriesSlot) {
+        if self.series.get(&slot).is_some_and(|s| s.open.is_empty() && s.late.is_empty()) {
+            self.series.remove(&slot);
+        }
+    }
+
+    /// Heap bytes, roughly.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.bytes + self.series.capacity() * size_of::<(SeriesSlot, OfSeries)>()
+    }
+}
