@@ -1,13 +1,14 @@
 //! The engine: from a query's text to its result, within bounds.
 
-use crate::eval::{Budget, Counters, Evaluator, Grid, Held, Notes, Pool, Rows, Watch, drop_names};
+use crate::eval::{Budget, Counters, Evaluator, Grid, Held, Notes, Pool, Rows, Tally, Watch, drop_names};
 use crate::parse::{Features, ParseLimits, ValueType, parse_within};
 use crate::plan::{Op, Plan, QuerySpan, lower};
 use crate::source::Source;
-use crate::{Limits, Output, QueryError, QueryOptions, QueryStats, Value};
+use crate::{Limits, Output, QueryError, QueryOptions, QueryStats, StepSamples, Value};
 use cardinal_storage::model::{DurationMs, TimestampMs};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 use std::time::Instant;
 
@@ -135,6 +136,7 @@ impl Engine {
             pool: &self.pool,
             notes: Mutex::new(Notes::default()),
             counters: Counters::default(),
+            tallies: Mutex::new(vec![Tally::new(&grid, options.step_stats)]),
         };
         let mut stats = QueryStats { prepare: began.elapsed(), ..QueryStats::default() };
         let evaluating = Instant::now();
@@ -145,7 +147,7 @@ impl Engine {
             series.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
         stats.sort = sorting.elapsed();
-        evaluator.counters.fill(&mut stats);
+        fill_counts(&mut stats, &evaluator, &grid, options.step_stats);
         stats.samples_peak = evaluator.budget.peak();
         let notes = evaluator.notes.into_inner().expect("all workers have ended without a panic");
         let (mut warnings, infos) = notes.texts(query);
@@ -167,6 +169,17 @@ impl Engine {
         }
         lower(&expr, query, span)
     }
+}
+
+/// Puts what was counted into `stats`.
+fn fill_counts(stats: &mut QueryStats, evaluator: &Evaluator<'_>, grid: &Grid, each_step: bool) {
+    let Tally { queryable, read } = evaluator.end_tally();
+    stats.series = evaluator.counters.series.load(Ordering::Relaxed);
+    stats.samples_decoded = evaluator.counters.samples_decoded.load(Ordering::Relaxed);
+    (stats.samples_queryable, stats.samples_read) = (queryable.total, read.total);
+    let steps = |counts: Vec<u64>| grid.times().zip(counts).collect();
+    stats.steps =
+        each_step.then(|| StepSamples { queryable: steps(queryable.steps), read: steps(read.steps) });
 }
 
 /// The result of an instant query.

@@ -12,4 +12,4 @@ mod value;
 pub use engine::{Engine, EngineOptions};
 pub use error::{Position, QueryError, QueryLimit};
 pub use options::{CancelToken, Limits, QueryOptions};
-pub use value::{MatrixSeries, Output, QueryStats, Value, VectorSample};
+pub use value::{MatrixSeries, Output, QueryStats, StepSamples, Value, VectorSample};

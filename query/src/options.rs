@@ -36,6 +36,8 @@ pub struct QueryOptions {
     pub lookback: Option<DurationMs>,
     /// Lowers [`Limits::timeout`]; never raises it.
     pub timeout: Option<Duration>,
+    /// Whether what each step looked at is counted too.
+    pub step_stats: bool,
     /// Ends the query.
     pub cancel: CancelToken,
 }

@@ -93,20 +93,33 @@ pub struct Output {
 }
 
 /// What a query cost.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct QueryStats {
     /// Samples that fell into a selector's window, counted once per evaluation step.
     pub samples_queryable: u64,
-    /// Samples read from the source, each counted once per selector.
+    /// Of these: samples that the window of the step before did not hold.
     pub samples_read: u64,
+    /// Samples that the storage gave, whether or not any step looked at them.
+    pub samples_decoded: u64,
     /// The most samples held at once.
     pub samples_peak: u64,
     /// Series that the selectors matched.
     pub series: u64,
+    /// What each step looked at, if that was asked for.
+    pub steps: Option<StepSamples>,
     /// Parsing, checking and planning.
     pub prepare: Duration,
     /// Evaluation.
     pub eval: Duration,
     /// Sorting of the result.
     pub sort: Duration,
+}
+
+/// What each step of a query looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepSamples {
+    /// Per step and its time: as [`QueryStats::samples_queryable`].
+    pub queryable: Vec<(TimestampMs, u64)>,
+    /// Per step and its time: as [`QueryStats::samples_read`].
+    pub read: Vec<(TimestampMs, u64)>,
 }

@@ -3,6 +3,7 @@
 use super::budget::{Held, Ticker};
 use super::pipeline::without_stale;
 use super::range::points;
+use super::tally::Tally;
 use super::{Evaluator, Grid};
 use crate::plan::{Selector, Windows};
 use crate::{MatrixSeries, QueryError};
@@ -14,8 +15,12 @@ impl Evaluator<'_> {
     pub(crate) fn matrix(&self, windows: &Windows, grid: &Grid) -> Result<Vec<MatrixSeries>, QueryError> {
         match windows {
             Windows::Series { selector, range } => self.raw(selector, *range, grid),
-            Windows::Subquery { .. } => {
-                let (_, inner, rows) = self.subquery(windows, grid)?;
+            Windows::Subquery { expr, .. } => {
+                let (_, inner) = self.subquery_windows(windows, grid)?;
+                self.begin_tally(Tally::of_subquery(&inner));
+                let rows = self.vector(*expr, &inner)?;
+                let Tally { queryable, read } = self.end_tally();
+                self.tally(|t| t.whole(queryable.total, read.total));
                 let rows = if self.delayed { super::drop_names(rows, &self.budget)? } else { rows };
                 Ok(rows.into_matrix(&inner))
             }
@@ -42,8 +47,8 @@ impl Evaluator<'_> {
                     continue;
                 }
                 held.grow(points.len())?;
-                self.counters.samples_read.fetch_add(points.len() as u64, Ordering::Relaxed);
-                self.counters.samples_queryable.fetch_add(points.len() as u64, Ordering::Relaxed);
+                self.counters.samples_decoded.fetch_add(points.len() as u64, Ordering::Relaxed);
+                self.tally(|tally| tally.whole(points.len() as u64, points.len() as u64));
                 self.counters.series.fetch_add(1, Ordering::Relaxed);
                 series.push(MatrixSeries { labels: part.labels()?, points });
             }

@@ -28,6 +28,7 @@ mod rows;
 mod sort;
 mod stream;
 mod subquery;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -37,16 +38,17 @@ pub(crate) use merge::drop_names;
 pub(crate) use notes::Notes;
 pub(crate) use pool::Pool;
 pub(crate) use rows::Rows;
+pub(crate) use tally::Tally;
 
+use crate::QueryError;
 use crate::error::Position;
 use crate::parse::Span;
 use crate::plan::{NodeId, Op, Plan};
 use crate::source::Source;
-use crate::{QueryError, QueryStats};
 use cardinal_storage::model::{DurationMs, LabelSet};
 use math::scalar_binary;
 use rows::{RowBuf, RowLabels};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 /// One query's evaluation.
@@ -63,6 +65,8 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) pool: &'q Pool,
     pub(crate) notes: Mutex<Notes>,
     pub(crate) counters: Counters,
+    /// What steps looked at: of the whole query, and of what is being evaluated over grids of its own.
+    pub(crate) tallies: Mutex<Vec<Tally>>,
     /// What parameters hold.
     pub(crate) kept: Mutex<Held>,
 }
@@ -70,18 +74,10 @@ pub(crate) struct Evaluator<'q> {
 /// What was read; counted by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Series that selectors matched.
     pub(crate) series: AtomicU64,
-    pub(crate) samples_read: AtomicU64,
-    pub(crate) samples_queryable: AtomicU64,
-}
-
-impl Counters {
-    /// Puts the counts into `stats`.
-    pub(crate) fn fill(&self, stats: &mut QueryStats) {
-        stats.series = self.series.load(Ordering::Relaxed);
-        stats.samples_read = self.samples_read.load(Ordering::Relaxed);
-        stats.samples_queryable = self.samples_queryable.load(Ordering::Relaxed);
-    }
+    /// Samples that the source gave.
+    pub(crate) samples_decoded: AtomicU64,
 }
 
 impl Evaluator<'_> {
@@ -120,7 +116,7 @@ impl Evaluator<'_> {
                 Ok(a.into_iter().zip(b).map(|(a, b)| choose(a, b)).collect())
             }
             Op::Invariant(inner) => {
-                let once = self.scalar(*inner, &grid.first_only())?;
+                let once = self.tally_once(grid.count, || self.scalar(*inner, &grid.first_only()))?;
                 Ok(once.first().map_or_else(Vec::new, |&v| vec![v; grid.count]))
             }
             other => unreachable!("the parser took {other:?} for a scalar"),
@@ -151,7 +147,10 @@ impl Evaluator<'_> {
             Op::Info(info) => self.info(info, grid, node.span),
             Op::Nothing(vector) => self.vector(*vector, grid).map(|_| self.rows(grid)),
             Op::Aggregate(a) => self.aggregate(a, grid),
-            Op::Invariant(inner) => self.repeat(self.vector(*inner, &grid.first_only())?, grid),
+            Op::Invariant(inner) => {
+                let once = self.tally_once(grid.count, || self.vector(*inner, &grid.first_only()))?;
+                self.repeat(once, grid)
+            }
             other => unreachable!("the parser took {other:?} for a vector"),
         }
     }

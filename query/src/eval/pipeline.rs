@@ -10,6 +10,7 @@ use super::misuse::Misuse;
 use super::notes::Notes;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Reach, Samples, WindowSpec, smoothed};
 use super::rows::RowBuf;
+use super::tally::{Tally, lift};
 use super::{Evaluator, Grid};
 use crate::QueryError;
 use crate::parse::Span;
@@ -263,14 +264,13 @@ pub(crate) struct Scratch {
     /// The rates of the series at hand that gave any value, whatever is made of it later.
     rated: Vec<Span>,
     notes: Notes,
+    tally: Tally,
     _held: Held,
 }
 
 /// What one series cost.
 #[derive(Default)]
 struct Work {
-    /// Samples that all windows of the selector held.
-    queryable: u64,
     /// Steps of all stages and samples of all windows: a subquery inside may have a million times the steps outside.
     total: usize,
 }
@@ -313,7 +313,23 @@ impl<'q> Pipeline<'q> {
         }
         let (notes, range) = (Notes::default(), RangeScratch::default());
         let (t, v, rated) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Scratch { rows, t, v, range, misuse, rated, notes, _held: held })
+        let first = self.stages.first().map_or(self.grid, |stage| match stage {
+            Stage::Instant { spec, .. } | Stage::Smoothed { spec } | Stage::Range { spec, .. } => spec.grid,
+            Stage::Map(_) => self.grid,
+        });
+        let tally = eval.worker_tally(&first, rows.len() > 1);
+        Ok(Scratch { rows, t, v, range, misuse, rated, notes, tally, _held: held })
+    }
+
+    /// What a worker counted, over the grid of the rows that leave.
+    fn lifted(&self, tally: Tally) -> Tally {
+        let Tally { queryable, mut read } = tally;
+        for stage in &self.stages {
+            if let Stage::Range { spec, inner: Some(inner), .. } = stage {
+                read = lift(&read, inner, spec);
+            }
+        }
+        Tally { queryable, read }
     }
 
     /// Passes all series of `part` through; those with values go to `consume`.
@@ -325,17 +341,16 @@ impl<'q> Pipeline<'q> {
     ) -> Result<(), QueryError> {
         let mut scratch = self.scratch(eval)?;
         let mut ticker = Ticker::new(&eval.watch);
-        let (mut series, mut read, mut queryable) = (0u64, 0u64, 0u64);
+        let (mut series, mut decoded) = (0u64, 0u64);
         while part.advance()? {
             let (t, v) = part.samples()?;
             ticker.tick(t.len() + self.grid.count)?;
             series += 1;
-            read += t.len() as u64;
+            decoded += t.len() as u64;
             if t.is_empty() {
                 continue;
             }
             let work = self.pass(t, v, &mut scratch, eval)?;
-            queryable += work.queryable;
             ticker.tick(work.total)?;
             let row = scratch.rows.last().expect("a pipeline begins with a stage that has steps");
             if !row.is_empty() {
@@ -344,8 +359,9 @@ impl<'q> Pipeline<'q> {
             self.remark(part, &scratch.rated, &mut scratch.notes)?;
         }
         eval.counters.series.fetch_add(series, Ordering::Relaxed);
-        eval.counters.samples_read.fetch_add(read, Ordering::Relaxed);
-        eval.counters.samples_queryable.fetch_add(queryable, Ordering::Relaxed);
+        eval.counters.samples_decoded.fetch_add(decoded, Ordering::Relaxed);
+        let tally = self.lifted(scratch.tally);
+        eval.tally(|t| t.add(&tally));
         if !scratch.notes.is_empty() {
             eval.note(|n| n.merge(scratch.notes));
         }
@@ -362,18 +378,21 @@ impl<'q> Pipeline<'q> {
     ) -> Result<Work, QueryError> {
         let mut level = 0;
         let mut work = Work::default();
+        let last = scratch.rows.len() - 1;
         scratch.rated.clear();
         for stage in &self.stages {
             match stage {
                 Stage::Map(map) => map.apply(&mut scratch.rows[level - 1]),
                 Stage::Instant { spec, time } => {
-                    work.queryable += newest(spec, *time, t, v, &mut scratch.rows[level]);
+                    let found = newest(spec, *time, t, v, &mut scratch.rows[level]);
+                    scratch.tally.instants(&scratch.rows[level], found, level == last);
                     work.add(spec.grid.count);
                     level += 1;
                 }
                 Stage::Smoothed { spec } => {
                     let samples = without_stale(t, v, &mut scratch.t, &mut scratch.v);
-                    work.queryable += smoothed(spec, samples, &mut scratch.rows[level]);
+                    let found = smoothed(spec, samples, &mut scratch.rows[level]);
+                    scratch.tally.instants(&scratch.rows[level], found, level == last);
                     work.add(spec.grid.count);
                     level += 1;
                 }
@@ -389,7 +408,13 @@ impl<'q> Pipeline<'q> {
                         misuse.check(eval, *function, params, scratch.range.windows())?;
                     }
                     scratch.rated.extend(counter.filter(|_| !rows[0].is_empty()));
-                    work.queryable += if inner.is_none() { held } else { 0 };
+                    let windows = scratch.range.windows();
+                    if inner.is_none() {
+                        scratch.tally.samples(spec, windows, held);
+                    }
+                    if level == last {
+                        scratch.tally.windows(windows, held);
+                    }
                     work.add(spec.grid.count);
                     work.add(usize::try_from(held).unwrap_or(usize::MAX));
                     level += 1;

@@ -4,6 +4,7 @@ use super::misuse::Misuse;
 use super::pipeline::is_counter_name;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
 use super::rows::{RowBuf, Rows};
+use super::tally::{Tally, lift};
 use super::{Evaluator, Grid};
 use crate::QueryError;
 use crate::eval::labels::without_name;
@@ -35,7 +36,10 @@ impl<'q> Evaluator<'q> {
             unreachable!("selectors stream: only subqueries are held")
         };
         let (spec, inner) = self.subquery_windows(windows, grid)?;
+        self.begin_tally(Tally::of_subquery(&inner));
         let rows = self.vector(*expr, &inner)?;
+        let read = lift(&self.end_tally().read, &inner, &spec);
+        self.tally(|t| t.read.add(&read));
         Ok((spec, inner, rows))
     }
 
@@ -85,7 +89,8 @@ impl<'q> Evaluator<'q> {
                 t.push(inner.at(step).0);
                 v.push(value);
             }
-            call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
+            let held = call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
+            self.tally(|tally| tally.windows(scratch.windows(), held));
             misuse.check(self, call.function, call.params, scratch.windows())?;
             self.watch.check()?;
             if row.is_empty() {

@@ -24,7 +24,8 @@ pub(super) async fn instant(
 ) -> Result<Response, ApiError> {
     let at = params.instant(state.clock.now())?;
     let wanted = Wanted::of(&params)?;
-    run(state, &params, move |task| {
+    run(state, &params, move |mut task| {
+        task.options.step_stats = wanted.stats == "all";
         let source = task.core.database.view();
         let output = task.state.engine.instant(&source, &wanted.query, at, &task.options);
         answer(task, output, &wanted)
@@ -36,7 +37,8 @@ pub(super) async fn instant(
 pub(super) async fn range(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
     let Steps { start, end, step } = params.steps()?;
     let wanted = Wanted::of(&params)?;
-    run(state, &params, move |task| {
+    run(state, &params, move |mut task| {
+        task.options.step_stats = wanted.stats == "all";
         let source = task.core.database.view();
         let output = task.state.engine.range(&source, &wanted.query, start, end, step, &task.options);
         answer(task, output, &wanted)
@@ -60,7 +62,7 @@ impl Wanted {
 
 fn answer(mut task: Task, output: Result<Output, QueryError>, wanted: &Wanted) -> Result<(), ApiError> {
     let mut output = output?;
-    task.state.telemetry.query_samples_read.inc_by(output.stats.samples_read);
+    task.state.telemetry.query_samples_read.inc_by(output.stats.samples_decoded);
     if output.value.truncate(wanted.limit) {
         output.warnings.push(TRUNCATED.to_owned());
     }

@@ -219,16 +219,35 @@ fn put_stats(out: &mut Vec<u8>, cost: &QueryStats, stats: StatsWanted) {
         ("execQueueTime", stats.queued),
         ("execTotalTime", stats.total),
     ];
-    let samples = [
-        ("totalQueryableSamples", cost.samples_queryable),
-        ("samplesRead", cost.samples_read),
-        ("peakSamples", cost.samples_peak),
-    ];
     out.extend_from_slice(b",\"stats\":{\"timings\":{");
     put_members(out, &timings, |out, time| put_float(out, time.as_secs_f64()));
     out.extend_from_slice(b"},\"samples\":{");
-    put_members(out, &samples, |out, n| out.extend_from_slice(n.to_string().as_bytes()));
+    let steps = cost.steps.as_ref();
+    put_steps(out, "totalQueryableSamplesPerStep", steps.map_or(&[], |s| &s.queryable));
+    put_members(out, &[("totalQueryableSamples", cost.samples_queryable)], put_count);
+    out.push(b',');
+    put_steps(out, "samplesReadPerStep", steps.map_or(&[], |s| &s.read));
+    let rest = [("samplesRead", cost.samples_read), ("peakSamples", cost.samples_peak)];
+    put_members(out, &rest, put_count);
     out.extend_from_slice(b"}}");
+}
+
+fn put_count(out: &mut Vec<u8>, n: &u64) {
+    out.extend_from_slice(n.to_string().as_bytes());
+}
+
+/// A member with its comma; nothing where there are no steps.
+fn put_steps(out: &mut Vec<u8>, name: &str, steps: &[(TimestampMs, u64)]) {
+    if steps.is_empty() {
+        return;
+    }
+    put_string(out, name);
+    out.extend_from_slice(b":[");
+    for (i, (t, n)) in steps.iter().enumerate() {
+        separate(out, i);
+        put_pair(out, *t, |out| put_count(out, n));
+    }
+    out.extend_from_slice(b"],");
 }
 
 fn put_members<T>(out: &mut Vec<u8>, members: &[(&str, T)], put: impl Fn(&mut Vec<u8>, &T)) {
@@ -243,6 +262,7 @@ fn put_members<T>(out: &mut Vec<u8>, members: &[(&str, T)], put: impl Fn(&mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cardinal_query::StepSamples;
     use cardinal_storage::model::LabelSet;
 
     fn output(value: Value) -> Output {
@@ -341,6 +361,8 @@ mod tests {
         output.warnings = (0..12).map(|i| format!("w{i}")).collect();
         output.infos = vec!["PromQL info: x".to_owned()];
         output.stats.samples_read = 7;
+        let steps = vec![(TimestampMs(4000), 3), (TimestampMs(4500), 4)];
+        output.stats.steps = Some(StepSamples { queryable: steps.clone(), read: steps });
         let stats = StatsWanted { wanted: true, queued: Duration::from_millis(1500), total: Duration::ZERO };
         let text = render(output, stats).await;
         let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -349,5 +371,7 @@ mod tests {
         assert_eq!(parsed["infos"][0], "PromQL info: x");
         assert_eq!(parsed["data"]["stats"]["timings"]["execQueueTime"], 1.5);
         assert_eq!(parsed["data"]["stats"]["samples"]["samplesRead"], 7);
+        let per_step = r#""samples":{"totalQueryableSamplesPerStep":[[4,3],[4.500,4]],"totalQueryableSamples":0,"samplesReadPerStep":[[4,3],[4.500,4]],"samplesRead":7,"peakSamples":0}"#;
+        assert!(text.contains(per_step), "{text}");
     }
 }

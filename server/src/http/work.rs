@@ -67,6 +67,7 @@ where
         lookback: params.lookback()?,
         timeout: Some(timeout.saturating_sub(turn.queued)),
         cancel: cancel.token.clone(),
+        ..QueryOptions::default()
     };
     let (sink, answer) = Sink::new(READER_PATIENCE);
     let task = Task { state, core, sink, options, queued: turn.queued, began };
