@@ -18,7 +18,7 @@ pub struct WriteStats {
     pub compressed_bytes: u64,
     /// Bytes after decompression.
     pub bytes: u64,
-    /// Samples in requests that could be read.
+    /// Samples in requests that could be read, native histograms among them.
     pub samples_received: u64,
     /// Samples stored, those that were there already included.
     pub samples_written: u64,
@@ -26,6 +26,10 @@ pub struct WriteStats {
     pub samples_duplicate: u64,
     /// Of these: older than the newest of their series.
     pub samples_late: u64,
+    /// Native histograms among the samples received.
+    pub histograms_received: u64,
+    /// Native histograms among the samples written.
+    pub histograms_written: u64,
     /// Samples and histograms refused, by [`RefusalClass`].
     pub refused_by_class: ByClass,
     /// Series that were new.
@@ -54,6 +58,8 @@ pub(crate) struct Counters {
     pub(crate) samples_written: Counter,
     pub(crate) samples_duplicate: Counter,
     pub(crate) samples_late: Counter,
+    pub(crate) histograms_received: Counter,
+    pub(crate) histograms_written: Counter,
     pub(crate) refused_by_class: [Counter; RefusalClass::ALL.len()],
     pub(crate) series_registered: Counter,
     pub(crate) series_aliased: Counter,
@@ -94,6 +100,8 @@ impl Counters {
             samples_written: self.samples_written.get(),
             samples_duplicate: self.samples_duplicate.get(),
             samples_late: self.samples_late.get(),
+            histograms_received: self.histograms_received.get(),
+            histograms_written: self.histograms_written.get(),
             refused_by_class: std::array::from_fn(|i| self.refused_by_class[i].get()),
             series_registered: self.series_registered.get(),
             series_aliased: self.series_aliased.get(),

@@ -2,6 +2,7 @@
 //! `fuzz`.
 
 use crate::Admission;
+use crate::histogram_groups::for_each_group;
 use crate::intake::{Scratch, WriteOptions};
 use crate::resolve::Resolver;
 use crate::walk::Routing;
@@ -38,5 +39,13 @@ pub fn body(bytes: &[u8]) {
         let _ = resolver.resolve(row.section).map(|labels| labels.section().len());
     }
     intake.walked.metadata().for_each(drop);
+    let mut intake = intake;
+    let _ = for_each_group(&intake.walked, &intake.bounds, &mut intake.refusals, |rows, histograms, _| {
+        for row in rows {
+            let of_row = histograms.get(row.samples.start as usize..row.samples.end as usize);
+            assert!(of_row.is_some_and(|some| some.iter().all(|s| s.h.check().is_ok())), "{row:?}");
+        }
+        Ok::<(), ()>(())
+    });
     let _ = intake.refusals.into_refusal(0).map(|refusal| refusal.to_string());
 }

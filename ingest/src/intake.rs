@@ -57,6 +57,7 @@ pub(crate) struct Scratch {
 pub(crate) struct Intake<'a> {
     /// Its series, without the samples that were refused.
     pub(crate) walked: Walked<'a>,
+    pub(crate) bounds: TimeBounds,
     pub(crate) refusals: Refusals,
     /// Bytes after decompression.
     pub(crate) bytes: usize,
@@ -81,10 +82,11 @@ impl Scratch {
             metadata_max: options.request_metadata_max,
         };
         let walked = self.walk.read(bytes, routing, limits)?;
-        let received = walked.samples().len() as u64 + walked.counts().histograms;
-        let mut intake = Intake { walked, refusals: Refusals::default(), bytes: bytes.len(), received };
-        intake.refuse_histograms();
-        intake.refuse_times(options, now);
+        let received = (walked.samples().len() + walked.histograms().len()) as u64;
+        let bounds = TimeBounds::new(options, now);
+        let mut intake =
+            Intake { walked, bounds, refusals: Refusals::default(), bytes: bytes.len(), received };
+        intake.refuse_times();
         Ok(intake)
     }
 
@@ -95,41 +97,45 @@ impl Scratch {
 }
 
 impl Intake<'_> {
-    fn refuse_histograms(&mut self) {
-        let Self { walked, refusals, .. } = self;
-        refusals.note(RefusalClass::Unsupported, walked.counts().histograms, || {
-            let series: Vec<_> = walked.histogram_series().map(series_text).collect();
-            format!("{}: native histograms are not stored yet", series.join(", "))
-        });
-    }
-
-    /// Refuses samples that lie too far ahead or behind.
-    fn refuse_times(&mut self, options: &WriteOptions, now: TimestampMs) {
-        let (oldest, newest) = (now - options.late_max, now + options.future_max);
-        if self.walked.samples().iter().all(|s| oldest <= s.t && s.t <= newest) {
+    /// Refuses floats that lie too far ahead or behind; histograms are looked at when they are decoded.
+    fn refuse_times(&mut self) {
+        let Self { walked, bounds, refusals, .. } = self;
+        if walked.samples().iter().all(|s| bounds.oldest <= s.t && s.t <= bounds.newest) {
             return;
         }
-        let Self { walked, refusals, .. } = self;
-        walked.retain_samples(|section, sample| {
-            if sample.t > newest {
-                refusals.note(RefusalClass::TooFarAhead, 1, || {
-                    let (series, ahead) = (series_text(section), sample.t.since(now));
-                    let max = options.future_max;
-                    format!(
-                        "{series}: the sample at {} is {ahead} ahead of the clock, more than {max}",
-                        sample.t
-                    )
-                });
-            } else if sample.t < oldest {
-                refusals.note(RefusalClass::TooOld, 1, || {
-                    let (series, max) = (series_text(section), options.late_max);
-                    format!("{series}: the sample at {} is older than {max}", sample.t)
-                });
-            } else {
-                return true;
-            }
-            false
-        });
+        walked.retain_samples(|section, sample| bounds.allow(section, sample.t, refusals));
+    }
+}
+
+/// When samples may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeBounds {
+    now: TimestampMs,
+    oldest: TimestampMs,
+    newest: TimestampMs,
+    future_max: DurationMs,
+    late_max: DurationMs,
+}
+
+impl TimeBounds {
+    fn new(options: &WriteOptions, now: TimestampMs) -> Self {
+        let WriteOptions { future_max, late_max, .. } = *options;
+        Self { now, oldest: now - late_max, newest: now + future_max, future_max, late_max }
+    }
+
+    /// Whether a sample of a series may be stored; if not, that is noted.
+    pub(crate) fn allow(&self, section: &[u8], t: TimestampMs, refusals: &mut Refusals) -> bool {
+        if t > self.newest {
+            refusals.note(RefusalClass::TooFarAhead, 1, || {
+                let (series, ahead, max) = (series_text(section), t.since(self.now), self.future_max);
+                format!("{series}: the sample at {t} is {ahead} ahead of the clock, more than {max}")
+            });
+        } else if t < self.oldest {
+            refusals.note(RefusalClass::TooOld, 1, || {
+                format!("{}: the sample at {t} is older than {}", series_text(section), self.late_max)
+            });
+        }
+        self.oldest <= t && t <= self.newest
     }
 }
 
@@ -159,7 +165,7 @@ fn decompress<'a>(
 mod tests {
     use super::*;
     use crate::Admission;
-    use cardinal_proto::remote_write::{Histogram, Label, Sample, TimeSeries, WriteRequest};
+    use cardinal_proto::remote_write::{Label, Sample, TimeSeries, WriteRequest};
     use cardinal_storage::model::{HashSeed, ShardCount};
     use proptest::prelude::*;
     use prost::Message;
@@ -223,17 +229,6 @@ mod tests {
         );
         let far = series("up", &[i64::MAX - NOW.0]);
         assert_eq!(take_in(&body(vec![far])).unwrap().0, [0; 0]);
-    }
-
-    #[test]
-    fn histograms_are_refused_by_name_and_the_rest_is_taken() {
-        let histogram = TimeSeries { histograms: vec![Histogram::default(); 2], ..series("h", &[]) };
-        let (times, refusal) = take_in(&body(vec![histogram, series("up", &[0])])).unwrap();
-        assert_eq!(times, [0]);
-        assert_eq!(
-            refusal.unwrap().to_string(),
-            "samples written: 1, refused: 2 (2 unsupported): h{}: native histograms are not stored yet"
-        );
     }
 
     #[test]

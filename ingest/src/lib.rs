@@ -10,6 +10,8 @@ mod admission;
 mod counters;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod histogram;
+mod histogram_groups;
 mod intake;
 mod labels;
 mod refusal;

@@ -5,7 +5,7 @@
 //! they copied together, so that their hash covers all of them.
 //!
 //! What is malformed refuses the whole request, since nothing after it can be trusted. What labels mean is not looked at
-//! here, but for the account, which picks the shard; the insides of exemplars and histograms are not read.
+//! here, but for the account, which picks the shard; the insides of exemplars are not read, and those of histograms later.
 
 use crate::labels::{LABEL, RawLabel, read_label, take_plain_label};
 use crate::section_hash::SectionHash;
@@ -23,9 +23,6 @@ const EXEMPLAR: Key = Key::len(3);
 const HISTOGRAM: Key = Key::len(4);
 const VALUE: Key = Key::fixed64(1);
 const TIMESTAMP: Key = Key::varint(2);
-
-/// How many series with histograms are remembered for the message that refuses them.
-const HISTOGRAM_SERIES_NAMED_MAX: usize = 3;
 
 /// What decides where series go: fixed for a data directory.
 #[derive(Clone, Debug)]
@@ -81,7 +78,9 @@ pub struct Walk {
     gathered: Vec<u8>,
     metadata: Vec<Range<u32>>,
     counts: WalkCounts,
-    histogram_series: Vec<Section>,
+    /// Series that have histograms, which are `samples` of theirs; and where each histogram stands in the body.
+    histogram_rows: Vec<Row>,
+    histograms: Vec<Range<u32>>,
 }
 
 /// What a request held besides samples.
@@ -89,8 +88,6 @@ pub struct Walk {
 pub struct WalkCounts {
     /// Exemplars, which are not stored.
     pub exemplars: u64,
-    /// Native histograms, which are not stored.
-    pub histograms: u64,
     /// Metadata items, those beyond the limit included.
     pub metadata: u64,
 }
@@ -166,7 +163,8 @@ impl Walk {
         self.rows.capacity() * size_of::<Row>()
             + self.samples.capacity() * size_of::<Sample>()
             + self.gathered.capacity()
-            + self.metadata.capacity() * size_of::<Range<u32>>()
+            + (self.metadata.capacity() + self.histograms.capacity()) * size_of::<Range<u32>>()
+            + self.histogram_rows.capacity() * size_of::<Row>()
     }
 
     fn clear(&mut self) {
@@ -174,15 +172,15 @@ impl Walk {
         self.samples.clear();
         self.gathered.clear();
         self.metadata.clear();
-        self.histogram_series.clear();
+        self.histogram_rows.clear();
+        self.histograms.clear();
         self.counts = WalkCounts::default();
     }
 
     fn metadata(&mut self, message: Reader<'_>, limits: WalkLimits) {
         self.counts.metadata += 1;
         if self.metadata.len() < limits.metadata_max as usize {
-            let from = message.offset();
-            self.metadata.push(from as u32..(from + message.rest().len()) as u32);
+            self.metadata.push(place_of(message));
         }
     }
 
@@ -195,7 +193,7 @@ impl Walk {
         limits: WalkLimits,
     ) -> Result<(), WalkError> {
         let samples_from = self.samples.len() as u32;
-        let histograms_before = self.counts.histograms;
+        let histograms_from = self.histograms.len() as u32;
         let account_label = routing.account_label.as_bytes();
         let mut account: &[u8] = &[];
         let section_from = message.offset() as u32;
@@ -220,14 +218,15 @@ impl Walk {
                 other => self.value(other, &mut message, limits)?,
             }
         }
-        if self.counts.histograms > histograms_before
-            && self.histogram_series.len() < HISTOGRAM_SERIES_NAMED_MAX
-        {
-            self.histogram_series.push(section.clone());
+        let histograms = histograms_from..self.histograms.len() as u32;
+        if !histograms.is_empty() {
+            let row = self.row(section.clone(), account, histograms, body, routing);
+            self.histogram_rows.push(row);
         }
         let samples = samples_from..self.samples.len() as u32;
         if !samples.is_empty() {
-            self.push_row(section, account, samples, body, routing);
+            let row = self.row(section, account, samples, body, routing);
+            self.rows.push(row);
         }
         Ok(())
     }
@@ -250,8 +249,7 @@ impl Walk {
             }
             HISTOGRAM => {
                 self.check_room(limits)?;
-                message.message()?;
-                self.counts.histograms += 1;
+                self.histograms.push(place_of(message.message()?));
             }
             other => message.skip(other, &[1, 2, 3, 4])?,
         }
@@ -259,26 +257,26 @@ impl Walk {
     }
 
     #[inline]
-    fn push_row(
-        &mut self,
+    fn row(
+        &self,
         section: Section,
         account: &[u8],
         samples: Range<u32>,
         body: &[u8],
         routing: &Routing,
-    ) {
+    ) -> Row {
         let wire = routing.hash.of(self.section(&section, body));
         let shard = match account {
             [] => shard_of_fingerprint(wire, routing.shards),
             account => shard_of_account(account, routing.shards),
         };
-        self.rows.push(Row { wire, shard, section, account: Span::of(account, body), samples });
+        Row { wire, shard, section, account: Span::of(account, body), samples }
     }
 
     /// Whether one more sample or histogram may come: asked before each, so that none sizes the list beyond the limit.
     #[inline]
     fn check_room(&self, limits: WalkLimits) -> Result<(), WalkError> {
-        if self.samples.len() as u64 + self.counts.histograms < u64::from(limits.samples_max) {
+        if ((self.samples.len() + self.histograms.len()) as u64) < u64::from(limits.samples_max) {
             return Ok(());
         }
         Err(WalkError::TooManySamples { max: limits.samples_max })
@@ -316,6 +314,12 @@ impl Walk {
     }
 }
 
+/// Where a message stands in the body, whose length fits in 32 bits.
+fn place_of(message: Reader<'_>) -> Range<u32> {
+    let from = message.offset();
+    from as u32..(from + message.rest().len()) as u32
+}
+
 /// A sample message in the form that practically all have: value, then a timestamp of six bytes, which those between 1971
 /// and 2109 take.
 #[inline]
@@ -347,13 +351,27 @@ fn read_sample(mut message: Reader<'_>) -> Result<Sample> {
 impl<'a> Walked<'a> {
     /// The series that have samples, in the order in which they came. The same series may occur more than once.
     pub fn series(&self) -> impl ExactSizeIterator<Item = AppendRow<'_>> {
-        self.walk.rows.iter().map(|row| AppendRow {
+        self.walk.rows.iter().map(|row| self.append_row(row))
+    }
+
+    fn append_row(&self, row: &Row) -> AppendRow<'_> {
+        AppendRow {
             wire: row.wire,
             section: self.walk.section(&row.section, self.body),
             account: row.account.bytes(self.body),
             shard: row.shard,
             samples: row.samples.clone(),
-        })
+        }
+    }
+
+    /// The series that have native histograms, likewise; their samples are [`Self::histograms`].
+    pub fn histogram_series(&self) -> impl ExactSizeIterator<Item = AppendRow<'_>> {
+        self.walk.histogram_rows.iter().map(|row| self.append_row(row))
+    }
+
+    /// The messages of the histograms of all series, one series after another, not decoded.
+    pub fn histograms(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.walk.histograms.iter().map(|range| &self.body[range.start as usize..range.end as usize])
     }
 
     /// The samples of all series, one series after another.
@@ -369,11 +387,6 @@ impl<'a> Walked<'a> {
     /// What else there was.
     pub fn counts(&self) -> WalkCounts {
         self.walk.counts
-    }
-
-    /// Sections of the first few series that had histograms.
-    pub fn histogram_series(&self) -> impl Iterator<Item = &[u8]> {
-        self.walk.histogram_series.iter().map(|section| self.walk.section(section, self.body))
     }
 
     /// Removes the samples that `keep` refuses, and with them series that have none left. `keep` sees each sample with the

@@ -9,12 +9,13 @@
 
 use crate::admission::{Admission, Permit};
 use crate::counters::{Counters, WriteStats};
+use crate::histogram_groups::for_each_group;
 use crate::intake::{Intake, Scratch, WriteOptions};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refusals};
 use crate::resolve::Resolver;
 use crate::walk::{Routing, Walked};
 use cardinal_proto::remote_write as proto;
-use cardinal_storage::database::{AppendRow, Database};
+use cardinal_storage::database::{AppendError, AppendRow, Appended, Database};
 use cardinal_storage::io::Clock;
 use cardinal_storage::model::{MetricKind, MetricMetadata};
 use cardinal_storage::wal::{Ticket, WalError};
@@ -41,10 +42,12 @@ pub struct Writer {
 }
 
 /// What became of a request, up to its durability.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Response {
     /// Samples stored, those that were there already included.
     pub written: u64,
+    /// Of these: native histograms.
+    pub histograms_written: u64,
     /// What must resolve before any answer is sent; `None` where nothing was stored.
     pub ticket: Option<Ticket>,
     /// What the sender is told instead of success, once the rest is durable.
@@ -89,7 +92,7 @@ impl Writer {
         let response = self.write_with(&mut scratch, body, permit);
         self.keep(scratch);
         let response =
-            response.unwrap_or_else(|refusal| Response { written: 0, ticket: None, refusal: Some(refusal) });
+            response.unwrap_or_else(|refusal| Response { refusal: Some(refusal), ..Response::default() });
         match response.refusal.as_ref().map(Refusal::status) {
             None => {}
             Some(400..500) => self.counters.requests_refused.add(1),
@@ -112,28 +115,53 @@ impl Writer {
         let now = self.clock.now();
         let intake = scratch.take_in(body, &mut permit, &self.routing, &self.options, now)?;
         self.count_intake(&intake);
-        let Intake { walked, mut refusals, .. } = intake;
+        let Intake { walked, bounds, mut refusals, .. } = intake;
         self.append_metadata(&walked);
-        let rows: Vec<AppendRow<'_>> = walked.series().collect();
-        let appended = self.database.append(&rows, walked.samples(), &self.resolver);
-        if let Ok(appended) = &appended {
-            refusals.add(&appended.refused_by_class, &appended.refused);
-        }
+        let mut response = Response::default();
+        let appended = self.append_floats(&walked, &mut response, &mut refusals).and_then(|()| {
+            for_each_group(&walked, &bounds, &mut refusals, |rows, histograms, refusals| {
+                let appended = self.database.append_histograms(rows, histograms, &self.resolver)?;
+                response.histograms_written += appended.written;
+                self.counters.histograms_written.add(appended.written);
+                self.note(appended, &mut response, refusals);
+                Ok(())
+            })
+        });
         self.counters.add_refused(refusals.counts());
-        let appended = appended?;
+        appended?;
+        response.refusal = refusals.into_refusal(response.written);
+        Ok(response)
+    }
+
+    fn append_floats(
+        &self,
+        walked: &Walked<'_>,
+        response: &mut Response,
+        refusals: &mut Refusals,
+    ) -> Result<(), AppendError> {
+        let rows: Vec<AppendRow<'_>> = walked.series().collect();
+        let appended = self.database.append(&rows, walked.samples(), &self.resolver)?;
+        self.note(appended, response, refusals);
+        Ok(())
+    }
+
+    /// Counts what was appended. The ticket of what was appended last holds for all.
+    fn note(&self, appended: Appended, response: &mut Response, refusals: &mut Refusals) {
+        refusals.add(&appended.refused_by_class, &appended.refused);
         self.counters.samples_written.add(appended.written);
         self.counters.samples_duplicate.add(appended.duplicates);
         self.counters.samples_late.add(appended.late);
         self.counters.series_registered.add(appended.registered);
         self.counters.series_aliased.add(appended.aliased);
-        let refusal = refusals.into_refusal(appended.written);
-        Ok(Response { written: appended.written, ticket: Some(appended.ticket), refusal })
+        response.written += appended.written;
+        response.ticket = Some(appended.ticket);
     }
 
     fn count_intake(&self, intake: &Intake<'_>) {
         let counts = intake.walked.counts();
         self.counters.bytes.add(intake.bytes as u64);
         self.counters.samples_received.add(intake.received);
+        self.counters.histograms_received.add(intake.walked.histograms().len() as u64);
         self.counters.exemplars_ignored.add(counts.exemplars);
         self.counters.metadata_received.add(counts.metadata);
     }

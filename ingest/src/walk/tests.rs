@@ -30,6 +30,32 @@ fn walked(body: &[u8]) -> std::result::Result<Vec<Plain>, WalkError> {
     Ok(walked.series().map(plain).collect())
 }
 
+/// A series' labels, and the encoded histograms that it has.
+type PlainHistograms = (Vec<(Vec<u8>, Vec<u8>)>, Vec<Vec<u8>>);
+
+/// As prost reads and writes each histogram.
+fn walked_histograms(body: &[u8]) -> Vec<PlainHistograms> {
+    let mut walk = Walk::default();
+    let walked = walk.read(body, &routing(), LIMITS).unwrap();
+    let mut messages = walked.histograms();
+    let plain = |s: AppendRow<'_>| {
+        let labels = raw_labels(s.section).map(|l| l.unwrap());
+        let of_series = messages.by_ref().take(s.samples.len());
+        let histograms = of_series.map(|m| proto::Histogram::decode(m).unwrap().encode_to_vec());
+        (labels.map(|l| (l.name.to_vec(), l.value.to_vec())).collect(), histograms.collect())
+    };
+    walked.histogram_series().map(plain).collect()
+}
+
+fn decoded_histograms(body: &[u8]) -> Vec<PlainHistograms> {
+    let plain = |s: proto::TimeSeries| {
+        let labels = s.labels.into_iter().map(|l| (l.name.into_bytes(), l.value.into_bytes()));
+        (labels.collect(), s.histograms.iter().map(Message::encode_to_vec).collect())
+    };
+    let series = proto::WriteRequest::decode(body).unwrap().timeseries;
+    series.into_iter().filter(|s| !s.histograms.is_empty()).map(plain).collect()
+}
+
 fn decoded(body: &[u8]) -> Result<Vec<Plain>, prost::DecodeError> {
     let request = proto::WriteRequest::decode(body)?;
     let plain = |s: proto::TimeSeries| {
@@ -116,7 +142,7 @@ fn labels_apart_are_gathered_into_one_section() {
 }
 
 #[test]
-fn what_is_not_stored_yet_is_counted() {
+fn exemplars_are_counted_and_histograms_have_rows_of_their_own() {
     let with = proto::TimeSeries {
         exemplars: vec![proto::Exemplar::default(); 2],
         histograms: vec![proto::Histogram { timestamp: 1, ..Default::default() }],
@@ -130,9 +156,10 @@ fn what_is_not_stored_yet_is_counted() {
     let body = body.encode_to_vec();
     let mut walk = Walk::default();
     let walked = walk.read(&body, &routing(), LIMITS).unwrap();
-    assert_eq!(walked.counts(), WalkCounts { exemplars: 4, histograms: 2, metadata: 4 });
+    assert_eq!(walked.counts(), WalkCounts { exemplars: 4, metadata: 4 });
     assert_eq!(walked.series().len(), 1);
-    assert_eq!(walked.histogram_series().count(), 2);
+    let rows: Vec<_> = walked.histogram_series().map(|row| row.samples).collect();
+    assert_eq!((rows, walked.histograms().len()), (vec![0..1, 1..2], 2));
     let names = walked.metadata().map(|m| proto::MetricMetadata::decode(m).unwrap().metric_family_name);
     assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
 }
@@ -282,6 +309,7 @@ proptest! {
     #[test]
     fn the_walk_reads_what_prost_reads(body in any_request()) {
         prop_assert_eq!(walked(&body).unwrap(), decoded(&body).unwrap());
+        prop_assert_eq!(walked_histograms(&body), decoded_histograms(&body));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 use super::*;
-use cardinal_proto::remote_write::{Exemplar, Histogram, Label, Sample, TimeSeries, WriteRequest};
+use cardinal_proto::remote_write::{
+    BucketSpan, Exemplar, Histogram, HistogramCount, HistogramZeroCount, Label, Sample, TimeSeries,
+    WriteRequest,
+};
 use cardinal_storage::database::{DatabaseOptions, RefusalClass};
 use cardinal_storage::io::{FaultKind, ManualClock, SimFs};
 use cardinal_storage::model::{STALE_NAN_BITS, TimeRange, TimestampMs};
@@ -138,8 +141,90 @@ fn the_valid_rest_of_a_bad_request_is_stored() {
     check(named("c", &[(600_001, 1.0)]), RefusalClass::TooFarAhead, ": c{}: the sample at");
     check(named("c", &[(-365 * 24 * HOUR - 1, 1.0)]), RefusalClass::TooOld, "older than");
     check(named("a", &[(0, 2.0)]), RefusalClass::Conflict, "another value");
-    let histogram = TimeSeries { histograms: vec![Histogram::default()], ..named("h", &[]) };
-    check(histogram, RefusalClass::Unsupported, ": h{}: native histograms are not stored yet");
+    let of = |histogram| TimeSeries { histograms: vec![histogram], ..named("h", &[]) };
+    let (invalid, bad) = (RefusalClass::InvalidHistogram, ": h{}: a native histogram is refused: ");
+    check(of(Histogram { schema: 60, ..histogram(0, 1) }), invalid, bad);
+    check(of(Histogram { positive_deltas: vec![1], ..histogram(0, 1) }), invalid, "have 2 buckets");
+    check(of(histogram(600_001, 1)), RefusalClass::TooFarAhead, ": h{}: the sample at");
+    check(of(histogram(-365 * 24 * HOUR - 1, 1)), RefusalClass::TooOld, "older than");
+    let nameless = TimeSeries { histograms: vec![histogram(0, 1)], ..series(&[("job", "x")], &[]) };
+    check(nameless, labels, "it has no metric name");
+}
+
+/// Integers at a time from now: `n` in each of two buckets, and one around zero.
+fn histogram(t: i64, n: i64) -> Histogram {
+    Histogram {
+        count: Some(HistogramCount::Int(2 * n as u64 + 1)),
+        zero_count: Some(HistogramZeroCount::Int(1)),
+        sum: n as f64 * 1.5,
+        schema: 1,
+        zero_threshold: 0.001,
+        positive_spans: vec![BucketSpan { offset: 0, length: 2 }],
+        positive_deltas: vec![n, 0],
+        timestamp: NOW + t,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn histograms_are_stored_beside_floats() {
+    let bed = bed();
+    let both = |t: i64| {
+        let histograms =
+            TimeSeries { histograms: vec![histogram(t, 3), histogram(t + 1, 5)], ..named("h", &[]) };
+        let mixed = TimeSeries { histograms: vec![histogram(t, 1)], ..named("mixed", &[(t + 1, 7.0)]) };
+        vec![named("up", &[(t, 1.0)]), histograms, mixed]
+    };
+    let response = bed.send(both(1));
+    assert_eq!((response.written, response.histograms_written), (5, 3));
+    assert_eq!(response.wait().unwrap(), 5);
+    let again = bed.send(both(1));
+    assert_eq!((again.written, again.histograms_written), (5, 3), "what is there is success");
+    let conflict = TimeSeries { histograms: vec![histogram(2, 6)], ..named("h", &[]) };
+    let refusal = bed.send(vec![conflict, named("up", &[(5, 1.0)])]).wait().unwrap_err().to_string();
+    assert!(refusal.contains("1 conflict): h{}: a float or another histogram is stored at"), "{refusal}");
+    let stale = Histogram { sum: f64::from_bits(STALE_NAN_BITS), timestamp: NOW + 9, ..Default::default() };
+    let ended = TimeSeries { histograms: vec![stale], ..named("h", &[]) };
+    assert_eq!(bed.send(vec![ended]).wait().unwrap(), 1);
+    let stats = bed.writer.stats();
+    assert_eq!((stats.samples_received, stats.samples_written, stats.samples_duplicate), (13, 12, 5));
+    assert_eq!((stats.histograms_received, stats.histograms_written, stats.series_registered), (8, 7, 3));
+    let bits = |v: f64| v.to_bits();
+    assert_eq!(bed.stored()["h"], [(9, STALE_NAN_BITS)]);
+    assert_eq!(bed.stored()["mixed"], [(2, bits(7.0))]);
+    let view = bed.database.view();
+    let mut found = vec![];
+    for mut cursor in view.select(&[], TimeRange::ALL).unwrap() {
+        while cursor.advance().unwrap() {
+            let name = cursor.labels().unwrap().to_string();
+            found.extend(cursor.histograms().unwrap().iter().map(|h| (name.clone(), h.t.0 - NOW, h.h.sum)));
+        }
+    }
+    found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    assert_eq!(found, [("h".into(), 1, 4.5), ("h".into(), 2, 7.5), ("mixed".into(), 1, 1.5)]);
+}
+
+#[test]
+fn large_requests_of_histograms_are_stored_group_by_group() {
+    let bed = bed_with(WriteOptions { request_samples_max: 10_000, ..Default::default() });
+    let long = |t: i64| Histogram {
+        count: Some(HistogramCount::Int(4001)),
+        positive_spans: vec![BucketSpan { offset: -2000, length: 4000 }],
+        positive_deltas: [&[1][..], &[0; 3999]].concat(),
+        ..histogram(t, 0)
+    };
+    let series = |name: &str, n: i64| {
+        let histograms = (0..n).map(|t| if t % 9 == 0 { Histogram::default() } else { long(t) }).collect();
+        TimeSeries { histograms, ..named(name, &[]) }
+    };
+    let response = bed.send(vec![series("a", 600), series("b", 1), series("c", 20)]);
+    assert_eq!((response.written, response.histograms_written), (550, 550));
+    let refusal = response.wait().unwrap_err().to_string();
+    assert!(
+        refusal.starts_with("samples written: 550, refused: 71 (71 too old): a{}: the sample at 0"),
+        "{refusal}"
+    );
+    assert_eq!(bed.writer.stats().series_registered, 2, "b has nothing to store");
 }
 
 #[test]

@@ -285,6 +285,16 @@ fn put_writes(out: &mut Out<'_>, writes: &WriteStats) -> fmt::Result {
     out.counter("samples_written", "Samples stored, duplicates included", writes.samples_written as f64)?;
     out.counter("samples_duplicate", "Samples that were there already", writes.samples_duplicate as f64)?;
     out.counter("samples_late", "Samples older than the newest of their series", writes.samples_late as f64)?;
+    out.counter(
+        "histograms_received",
+        "Native histograms among the samples received",
+        writes.histograms_received as f64,
+    )?;
+    out.counter(
+        "histograms_written",
+        "Native histograms among the samples stored",
+        writes.histograms_written as f64,
+    )?;
     out.counter("series_registered", "Series that were new", writes.series_registered as f64)?;
     out.counter(
         "series_aliased",

@@ -22,32 +22,29 @@ pub enum RefusalClass {
     Conflict = 4,
     /// The head has no memory for new series.
     NoMemoryForSeries = 5,
-    /// A kind of value that is not stored.
-    Unsupported = 6,
+    /// A native histogram whose parts do not agree, or that is too large.
+    InvalidHistogram = 6,
     /// The account, or all together, have as many series as they may have.
     SeriesLimit = 7,
     /// The account, or all together, had as many new series as they may have in an interval.
     SeriesCreatedLimit = 8,
     /// The head is being flushed to make room for new series.
     Flushing = 9,
-    /// A native histogram whose parts do not agree.
-    InvalidHistogram = 10,
 }
 
 impl RefusalClass {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidLabels,
         Self::LabelLimit,
         Self::TooFarAhead,
         Self::TooOld,
         Self::Conflict,
         Self::NoMemoryForSeries,
-        Self::Unsupported,
+        Self::InvalidHistogram,
         Self::SeriesLimit,
         Self::SeriesCreatedLimit,
         Self::Flushing,
-        Self::InvalidHistogram,
     ];
 
     /// The name in metrics.
@@ -59,7 +56,6 @@ impl RefusalClass {
             Self::TooOld => "too_old",
             Self::Conflict => "conflict",
             Self::NoMemoryForSeries => "no_memory_for_series",
-            Self::Unsupported => "unsupported",
             Self::SeriesLimit => "series_limit",
             Self::SeriesCreatedLimit => "series_created_limit",
             Self::Flushing => "flushing",
