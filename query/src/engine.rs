@@ -1,16 +1,19 @@
 //! The engine: from a query's text to its result, within bounds.
 
-use crate::eval::{Budget, Counters, Evaluator, Grid, Held, Notes, Pool, Rows, Tally, Watch, drop_names};
+use crate::eval::{Budget, Evaluator, Grid, Held, Notes, Pool, ReadLimits, Rows, Tally, Watch, drop_names};
 use crate::parse::{Features, ParseLimits, ValueType, parse_within};
 use crate::plan::{Op, Plan, QuerySpan, lower};
 use crate::source::Source;
-use crate::{Limits, Output, QueryError, QueryOptions, QueryStats, StepSamples, Value};
-use cardinal_storage::model::{DurationMs, TimestampMs};
+use crate::{Limits, MatrixSeries, Output, QueryError, QueryOptions, QueryStats, StepSamples, Value};
+use cardinal_storage::model::{DurationMs, LabelSet, TimestampMs};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::iter::Peekable;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 use std::time::Instant;
+use std::vec::IntoIter;
 
 /// How an engine evaluates.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +126,8 @@ impl Engine {
         let plan = self.plan(query, span, range)?;
         let limits = &self.options.limits;
         let timeout = options.timeout.map_or(limits.timeout, |t| t.min(limits.timeout));
-        let budget = Budget::new(limits.samples_max);
+        options.progress.reset();
+        let budget = Budget::seen(limits.samples_max, options.progress.clone());
         let evaluator = Evaluator {
             plan: &plan,
             query,
@@ -135,16 +139,19 @@ impl Engine {
             watch: Watch::new(began.checked_add(timeout), options.cancel.clone()),
             pool: &self.pool,
             notes: Mutex::new(Notes::default()),
-            counters: Counters::default(),
+            progress: options.progress.clone(),
+            read_limits: ReadLimits::of(limits),
             tallies: Mutex::new(vec![Tally::new(&grid, options.step_stats)]),
         };
         let mut stats = QueryStats { prepare: began.elapsed(), ..QueryStats::default() };
         let evaluating = Instant::now();
-        let mut value = if range { as_matrix(&evaluator, &grid)? } else { at_once(&evaluator, &grid)? };
+        let value = if range { as_matrix(&evaluator, &grid) } else { at_once(&evaluator, &grid) };
+        // What ends a query may show as a failure of what it was doing.
+        let mut value = value.or_else(|error| evaluator.watch.check().and(Err(error)))?;
         stats.eval = evaluating.elapsed();
         let sorting = Instant::now();
         if let Value::Matrix(series) = &mut value {
-            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+            sort_by_labels(series, &evaluator.watch)?;
         }
         stats.sort = sorting.elapsed();
         fill_counts(&mut stats, &evaluator, &grid, options.step_stats);
@@ -171,11 +178,42 @@ impl Engine {
     }
 }
 
+/// Sorts by labels, in pieces between which the query may end: a million series take a second.
+fn sort_by_labels(series: &mut Vec<MatrixSeries>, watch: &Watch) -> Result<(), QueryError> {
+    const PIECE: usize = 1 << 14;
+    let by_labels = |a: &MatrixSeries, b: &MatrixSeries| a.labels.cmp(&b.labels);
+    if series.len() <= PIECE {
+        series.sort_by(by_labels);
+        return Ok(());
+    }
+    for piece in series.chunks_mut(PIECE) {
+        watch.check()?;
+        piece.sort_by(by_labels);
+    }
+    let mut rest = std::mem::take(series).into_iter();
+    let mut pieces = Vec::new();
+    while rest.len() > 0 {
+        pieces.push(rest.by_ref().take(PIECE).collect::<Vec<_>>().into_iter().peekable());
+    }
+    let label = |piece: &mut Peekable<IntoIter<MatrixSeries>>| piece.peek().map(|s| s.labels.clone());
+    let firsts = pieces.iter_mut().enumerate().filter_map(|(i, piece)| Some(Reverse((label(piece)?, i))));
+    let mut least: BinaryHeap<Reverse<(LabelSet, usize)>> = firsts.collect();
+    while let Some(Reverse((_, i))) = least.pop() {
+        if series.len().is_multiple_of(PIECE) {
+            watch.check()?;
+        }
+        series.extend(pieces[i].next());
+        least.extend(label(&mut pieces[i]).map(|labels| Reverse((labels, i))));
+    }
+    Ok(())
+}
+
 /// Puts what was counted into `stats`.
 fn fill_counts(stats: &mut QueryStats, evaluator: &Evaluator<'_>, grid: &Grid, each_step: bool) {
     let Tally { queryable, read } = evaluator.end_tally();
-    stats.series = evaluator.counters.series.load(Ordering::Relaxed);
-    stats.samples_decoded = evaluator.counters.samples_decoded.load(Ordering::Relaxed);
+    let progress = &evaluator.progress;
+    (stats.series, stats.samples_decoded) = (progress.series(), progress.samples_decoded());
+    (stats.chunks, stats.chunk_bytes) = (progress.chunks(), progress.chunk_bytes());
     (stats.samples_queryable, stats.samples_read) = (queryable.total, read.total);
     let steps = |counts: Vec<u64>| grid.times().zip(counts).collect();
     stats.steps =
@@ -204,10 +242,10 @@ fn as_matrix(evaluator: &Evaluator<'_>, grid: &Grid) -> Result<Value, QueryError
         ValueType::Scalar => evaluator.vector_of(plan.root, grid)?,
         _ => vector(evaluator, grid)?,
     };
-    Ok(Value::Matrix(rows.into_matrix(grid)))
+    Ok(Value::Matrix(rows.into_matrix(grid, &evaluator.watch)?))
 }
 
 fn vector(evaluator: &Evaluator<'_>, grid: &Grid) -> Result<Rows, QueryError> {
     let rows = evaluator.vector(evaluator.plan.root, grid)?;
-    if evaluator.delayed { drop_names(rows, &evaluator.budget) } else { Ok(rows) }
+    if evaluator.delayed { drop_names(rows, &evaluator.budget, &evaluator.watch) } else { Ok(rows) }
 }

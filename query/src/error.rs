@@ -41,11 +41,16 @@ pub enum QueryLimit {
     Pattern,
     /// [`Limits::samples_max`](crate::Limits).
     Samples,
+    /// [`Limits::series_max`](crate::Limits).
+    Series,
+    /// [`Limits::bytes_max`](crate::Limits).
+    ChunkBytes,
     /// [`Limits::timeout`](crate::Limits).
     Time,
 }
 
-/// Why a query has no answer. Over HTTP: `Parse` and `BadRequest` are `bad_data` (400), `Execution` and `TooManySamples` are `execution` (422),
+/// Why a query has no answer. Over HTTP: `Parse` and `BadRequest` are `bad_data` (400), `Execution`, `TooManySamples`,
+/// `TooManySeries` and `TooManyBytes` are `execution` (422),
 /// `Timeout` is `timeout` (503), `Canceled` is `canceled` (499), `Storage` is `internal` (500).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,6 +85,24 @@ pub enum QueryError {
         /// The limit.
         limit: u64,
     },
+    /// More series were found than allowed.
+    #[error(
+        "the query selects too many series: the limit is {limit}; name the metric and an account, ask for a shorter range, \
+         or raise query.max_series"
+    )]
+    TooManySeries {
+        /// The limit.
+        limit: u64,
+    },
+    /// More chunks would be read than allowed.
+    #[error(
+        "the query reads too much: the limit is {limit} bytes of chunks; select fewer series or a shorter range, or raise \
+         query.max_bytes"
+    )]
+    TooManyBytes {
+        /// The limit.
+        limit: u64,
+    },
     /// The query ran out of time.
     #[error("query timed out in expression evaluation")]
     Timeout,
@@ -102,6 +125,8 @@ impl QueryError {
         match self {
             Self::Parse { limit, .. } => *limit,
             Self::TooManySamples { .. } => Some(QueryLimit::Samples),
+            Self::TooManySeries { .. } => Some(QueryLimit::Series),
+            Self::TooManyBytes { .. } => Some(QueryLimit::ChunkBytes),
             Self::Timeout => Some(QueryLimit::Time),
             _ => None,
         }

@@ -11,5 +11,5 @@ mod value;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::{Position, QueryError, QueryLimit};
-pub use options::{CancelToken, Limits, QueryOptions};
+pub use options::{CancelToken, Limits, Progress, QueryOptions};
 pub use value::{MatrixSeries, Output, QueryStats, StepSamples, Value, VectorSample};

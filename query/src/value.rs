@@ -101,6 +101,10 @@ pub struct QueryStats {
     pub samples_read: u64,
     /// Samples that the storage gave, whether or not any step looked at them.
     pub samples_decoded: u64,
+    /// Chunks that they came from.
+    pub chunks: u64,
+    /// The bytes of these chunks.
+    pub chunk_bytes: u64,
     /// The most samples held at once.
     pub samples_peak: u64,
     /// Series that the selectors matched.

@@ -1,22 +1,28 @@
 //! What a query may hold, and when it must stop.
 
-use crate::{CancelToken, QueryError};
+use crate::options::ProgressCounts;
+use crate::{CancelToken, Progress, QueryError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Counts the samples that a query holds; shared by its workers.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    held: AtomicU64,
-    peak: AtomicU64,
+    progress: Progress,
     limit: u64,
 }
 
 impl Budget {
     /// At most `limit` samples at once.
+    #[cfg(test)]
     pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { held: AtomicU64::new(0), peak: AtomicU64::new(0), limit })
+        Self::seen(limit, Progress::default())
+    }
+
+    /// At most `limit` samples at once, told to `progress`.
+    pub(crate) fn seen(limit: u64, progress: Progress) -> Arc<Self> {
+        Arc::new(Self { progress, limit })
     }
 
     /// The most samples that may be held.
@@ -26,16 +32,17 @@ impl Budget {
 
     /// The most samples that were held at once.
     pub(crate) fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
+        self.progress.samples_held_max()
     }
 
     fn take(&self, n: u64) -> Result<(), QueryError> {
-        let held = self.held.fetch_add(n, Ordering::Relaxed).saturating_add(n);
-        self.peak.fetch_max(held, Ordering::Relaxed);
-        if held <= self.limit {
+        let ProgressCounts { held, held_max, .. } = self.progress.counts();
+        let now = held.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        held_max.fetch_max(now, Ordering::Relaxed);
+        if now <= self.limit {
             return Ok(());
         }
-        self.held.fetch_sub(n, Ordering::Relaxed);
+        held.fetch_sub(n, Ordering::Relaxed);
         Err(QueryError::TooManySamples { limit: self.limit })
     }
 }
@@ -73,7 +80,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.count, Ordering::Relaxed);
+        self.budget.progress.counts().held.fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 

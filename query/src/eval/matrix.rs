@@ -1,6 +1,7 @@
 //! Range vectors as results: the samples themselves.
 
 use super::budget::{Held, Ticker};
+use super::meter::Meter;
 use super::pipeline::without_stale;
 use super::range::points;
 use super::tally::Tally;
@@ -8,7 +9,6 @@ use super::{Evaluator, Grid};
 use crate::plan::{Selector, Windows};
 use crate::{MatrixSeries, QueryError};
 use cardinal_storage::model::DurationMs;
-use std::sync::atomic::Ordering;
 
 impl Evaluator<'_> {
     /// The samples of all series in the one window that ends at the first step; in no order.
@@ -21,8 +21,9 @@ impl Evaluator<'_> {
                 let rows = self.vector(*expr, &inner)?;
                 let Tally { queryable, read } = self.end_tally();
                 self.tally(|t| t.whole(queryable.total, read.total));
-                let rows = if self.delayed { super::drop_names(rows, &self.budget)? } else { rows };
-                Ok(rows.into_matrix(&inner))
+                let rows =
+                    if self.delayed { super::drop_names(rows, &self.budget, &self.watch)? } else { rows };
+                rows.into_matrix(&inner, &self.watch)
             }
         }
     }
@@ -38,20 +39,22 @@ impl Evaluator<'_> {
         let mut held = Held::none(&self.budget);
         let mut ticker = Ticker::new(&self.watch);
         let mut series = Vec::new();
-        for mut part in self.source.select(&selector.matchers, spec.hull())? {
+        for mut part in self.select(&selector.matchers, spec.hull())? {
+            let mut meter = Meter::new(self);
             while part.advance()? {
+                meter.series(&*part)?;
                 let (t, v) = part.samples()?;
+                meter.samples(t.len());
                 ticker.tick(t.len())?;
                 let points = points(&spec, without_stale(t, v, &mut kept_t, &mut kept_v));
                 if points.is_empty() {
                     continue;
                 }
                 held.grow(points.len())?;
-                self.counters.samples_decoded.fetch_add(points.len() as u64, Ordering::Relaxed);
                 self.tally(|tally| tally.whole(points.len() as u64, points.len() as u64));
-                self.counters.series.fetch_add(1, Ordering::Relaxed);
                 series.push(MatrixSeries { labels: part.labels()?, points });
             }
+            meter.tell(&*part)?;
         }
         Ok(series)
     }

@@ -18,6 +18,7 @@ pub(crate) mod labels;
 pub(crate) mod math;
 mod matrix;
 mod merge;
+mod meter;
 mod misuse;
 mod notes;
 mod pipeline;
@@ -35,20 +36,20 @@ mod tests;
 pub(crate) use budget::{Budget, Held, Watch};
 pub(crate) use grid::Grid;
 pub(crate) use merge::drop_names;
+pub(crate) use meter::ReadLimits;
 pub(crate) use notes::Notes;
 pub(crate) use pool::Pool;
 pub(crate) use rows::Rows;
 pub(crate) use tally::Tally;
 
-use crate::QueryError;
 use crate::error::Position;
 use crate::parse::Span;
 use crate::plan::{NodeId, Op, Plan};
 use crate::source::Source;
+use crate::{Progress, QueryError};
 use cardinal_storage::model::{DurationMs, LabelSet};
 use math::scalar_binary;
 use rows::{RowBuf, RowLabels};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 /// One query's evaluation.
@@ -64,20 +65,13 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) watch: Watch,
     pub(crate) pool: &'q Pool,
     pub(crate) notes: Mutex<Notes>,
-    pub(crate) counters: Counters,
+    /// What was read, counted by all workers.
+    pub(crate) progress: Progress,
+    pub(crate) read_limits: ReadLimits,
     /// What steps looked at: of the whole query, and of what is being evaluated over grids of its own.
     pub(crate) tallies: Mutex<Vec<Tally>>,
     /// What parameters hold.
     pub(crate) kept: Mutex<Held>,
-}
-
-/// What was read; counted by all workers.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Series that selectors matched.
-    pub(crate) series: AtomicU64,
-    /// Samples that the source gave.
-    pub(crate) samples_decoded: AtomicU64,
 }
 
 impl Evaluator<'_> {

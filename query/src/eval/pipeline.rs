@@ -6,6 +6,7 @@
 
 use super::budget::{Held, Ticker};
 use super::math::{self, MathFunction};
+use super::meter::Meter;
 use super::misuse::Misuse;
 use super::notes::Notes;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Reach, Samples, WindowSpec, smoothed};
@@ -16,9 +17,8 @@ use crate::QueryError;
 use crate::parse::Span;
 use crate::parse::ast::{BinaryOp, Edges};
 use crate::plan::{MapOp, NodeId, Op, Selector, Windows};
-use crate::source::{Part, Source};
+use crate::source::Part;
 use cardinal_storage::model::{DurationMs, METRIC_NAME, TimeRange, is_stale};
-use std::sync::atomic::Ordering;
 
 /// A selector and what happens to each of its series.
 pub(crate) struct Pipeline<'q> {
@@ -288,8 +288,8 @@ impl<'q> Pipeline<'q> {
     }
 
     /// Starts reading.
-    pub(crate) fn parts(&self, source: &'q dyn Source) -> Result<Vec<Box<dyn Part + 'q>>, QueryError> {
-        Ok(source.select(&self.selector.matchers, self.range)?)
+    pub(crate) fn parts(&self, eval: &Evaluator<'q>) -> Result<Vec<Box<dyn Part + 'q>>, QueryError> {
+        eval.select(&self.selector.matchers, self.range)
     }
 
     /// Scratch space for one worker: a row for each stage that has steps of its own.
@@ -341,12 +341,12 @@ impl<'q> Pipeline<'q> {
     ) -> Result<(), QueryError> {
         let mut scratch = self.scratch(eval)?;
         let mut ticker = Ticker::new(&eval.watch);
-        let (mut series, mut decoded) = (0u64, 0u64);
+        let mut meter = Meter::new(eval);
         while part.advance()? {
+            meter.series(part)?;
             let (t, v) = part.samples()?;
+            meter.samples(t.len());
             ticker.tick(t.len() + self.grid.count)?;
-            series += 1;
-            decoded += t.len() as u64;
             if t.is_empty() {
                 continue;
             }
@@ -358,8 +358,7 @@ impl<'q> Pipeline<'q> {
             }
             self.remark(part, &scratch.rated, &mut scratch.notes)?;
         }
-        eval.counters.series.fetch_add(series, Ordering::Relaxed);
-        eval.counters.samples_decoded.fetch_add(decoded, Ordering::Relaxed);
+        meter.tell(part)?;
         let tally = self.lifted(scratch.tally);
         eval.tally(|t| t.add(&tally));
         if !scratch.notes.is_empty() {

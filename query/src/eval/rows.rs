@@ -4,7 +4,7 @@
 //! them, each cut to the steps between its first and last value, in three flat columns: series that live for a
 //! fraction of the range cost that fraction.
 
-use super::budget::{Budget, Held};
+use super::budget::{Budget, Held, Ticker, Watch};
 use super::grid::Grid;
 use crate::{MatrixSeries, QueryError, VectorSample};
 use cardinal_storage::model::{LabelSet, TimestampMs};
@@ -241,14 +241,16 @@ impl Rows {
     }
 
     /// The rows as series of points at the times of `grid`.
-    pub(crate) fn into_matrix(mut self, grid: &Grid) -> Vec<MatrixSeries> {
+    pub(crate) fn into_matrix(mut self, grid: &Grid, watch: &Watch) -> Result<Vec<MatrixSeries>, QueryError> {
         let labels = std::mem::take(&mut self.labels);
-        let points = |i: usize| self.values(i).map(|(step, v)| (grid.at(step), v)).collect();
-        labels
-            .into_iter()
-            .enumerate()
-            .map(|(i, l)| MatrixSeries { labels: l.labels, points: points(i) })
-            .collect()
+        let mut ticker = Ticker::new(watch);
+        let mut matrix = Vec::with_capacity(labels.len());
+        for (i, l) in labels.into_iter().enumerate() {
+            ticker.tick(grid.count)?;
+            let points = self.values(i).map(|(step, v)| (grid.at(step), v)).collect();
+            matrix.push(MatrixSeries { labels: l.labels, points });
+        }
+        Ok(matrix)
     }
 
     /// The values of the only step as a vector at time `t`.

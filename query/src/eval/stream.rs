@@ -71,7 +71,7 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Vec<S>, QueryError> {
         match input {
             Input::Streamed(pipeline) => {
-                let parts = pipeline.parts(self.source)?;
+                let parts = pipeline.parts(self)?;
                 let series = parts.iter().fold(0u64, |n, p| n.saturating_add(p.series_max()));
                 self.pool.run(parts, series, |mut part| {
                     let mut sink = make();
@@ -101,7 +101,7 @@ impl<'q> Evaluator<'q> {
 
     /// All rows of a pipeline with their labels.
     pub(crate) fn collect(&self, pipeline: &Pipeline<'q>) -> Result<Rows, QueryError> {
-        let parts = pipeline.parts(self.source)?;
+        let parts = pipeline.parts(self)?;
         let series = parts.iter().fold(0u64, |n, p| n.saturating_add(p.series_max()));
         let collected = self.pool.run(parts, series, |mut part| {
             let mut rows = self.rows(&pipeline.grid);

@@ -56,11 +56,30 @@ pub trait Source: Sync {
     ) -> Result<Vec<LabelSet>, SourceError>;
 }
 
+/// What reading has cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadCost {
+    /// Chunks that were looked into.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// Some of the selected series, one after the other. Before the first [`Part::advance`], and after it has said
 /// `false`, there is no current series and the other methods must not be called.
 pub trait Part: Send {
     /// At most how many series are still to come; what decides whether a part is worth a thread of its own.
     fn series_max(&self) -> u64;
+
+    /// At least how many series are still to come: too many are refused before the first of them is read.
+    fn series_min(&self) -> u64 {
+        0
+    }
+
+    /// What the samples given so far have cost; nothing where there are no chunks.
+    fn cost(&self) -> ReadCost {
+        ReadCost::default()
+    }
 
     /// Moves to the next series. Series with equal labels never occur twice, not across parts either.
     fn advance(&mut self) -> Result<bool, SourceError>;

@@ -1,6 +1,6 @@
 //! The storage's view as a source: one part for each shard.
 
-use super::{Grouping, Part, Source, SourceError};
+use super::{Grouping, Part, ReadCost, Source, SourceError};
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
 use cardinal_storage::read::{Grouper, ReadError, SeriesCursor, View};
@@ -65,6 +65,15 @@ struct ShardPart<'a> {
 impl Part for ShardPart<'_> {
     fn series_max(&self) -> u64 {
         self.cursor.series_max()
+    }
+
+    fn series_min(&self) -> u64 {
+        self.cursor.series_min()
+    }
+
+    fn cost(&self) -> ReadCost {
+        let (chunks, bytes) = self.cursor.chunks_read();
+        ReadCost { chunks, bytes }
     }
 
     fn advance(&mut self) -> Result<bool, SourceError> {

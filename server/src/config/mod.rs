@@ -78,6 +78,10 @@ pub struct Config {
     pub query_timeout: Duration,
     /// `query.max_samples`
     pub query_max_samples: u64,
+    /// `query.max_series`; `None` for no limit.
+    pub query_max_series: Option<u64>,
+    /// `query.max_bytes`; `None` for no limit.
+    pub query_max_bytes: Option<u64>,
     /// `query.concurrency`; `None` is `auto`
     pub query_concurrency: Option<u64>,
     /// `query.queue`

@@ -315,6 +315,24 @@ pub const SETTINGS: &[Setting] = &[
         effective: None,
     },
     Setting {
+        name: "query.max_series",
+        default: "20000000",
+        kind: "COUNT",
+        doc: "Most series that all selectors of one query may find together, or `off`. 20 million are twice what one server is made \
+              for: only churn over many days gets there.",
+        set: |c, v| put(&mut c.query_max_series, value::or_off(v, |v| value::count(v, 1))),
+        effective: None,
+    },
+    Setting {
+        name: "query.max_bytes",
+        default: "off",
+        kind: "SIZE",
+        doc: "Most bytes of chunks that one query may read, or `off`, as `query.timeout` bounds it too. A core reads some 500 MB a second \
+              of what is in the page cache; set it where disks are slow and shared.",
+        set: |c, v| put(&mut c.query_max_bytes, value::or_off(v, value::positive_size)),
+        effective: None,
+    },
+    Setting {
         name: "query.concurrency",
         default: "auto",
         kind: "COUNT",
@@ -414,6 +432,8 @@ impl Config {
             query_lookback: Default::default(),
             query_timeout: Default::default(),
             query_max_samples: 0,
+            query_max_series: None,
+            query_max_bytes: None,
             query_concurrency: None,
             query_queue: 0,
             query_features: QueryFeatures::NONE,

@@ -80,10 +80,12 @@ pub enum Limit {
     Points,
     /// Queries in line.
     Queue,
-    /// Time in line.
+    /// Time in line, or to find series.
     QueueTime,
     /// Patience with clients: this one went away.
     Canceled,
+    /// Somebody's patience with the query: it was killed.
+    Killed,
     /// One of the query itself.
     Query(QueryLimit),
 }
@@ -99,10 +101,13 @@ impl Limit {
             Self::Queue => "queue_full",
             Self::QueueTime | Self::Query(QueryLimit::Time) => "timeout",
             Self::Canceled => "canceled",
+            Self::Killed => "killed",
             Self::Query(QueryLimit::QueryBytes) => "query_bytes",
             Self::Query(QueryLimit::QueryDepth) => "query_depth",
             Self::Query(QueryLimit::Pattern) => "pattern",
             Self::Query(QueryLimit::Samples) => "max_samples",
+            Self::Query(QueryLimit::Series) => "max_series",
+            Self::Query(QueryLimit::ChunkBytes) => "max_bytes",
         }
     }
 }
@@ -143,7 +148,10 @@ impl From<QueryError> for ApiError {
                 let limit = error.limit().map(Limit::Query);
                 return Self::parameter("query", error).limit(limit);
             }
-            QueryError::Execution { .. } | QueryError::TooManySamples { .. } => ErrorKind::Execution,
+            QueryError::Execution { .. }
+            | QueryError::TooManySamples { .. }
+            | QueryError::TooManySeries { .. }
+            | QueryError::TooManyBytes { .. } => ErrorKind::Execution,
             QueryError::Timeout => ErrorKind::Timeout,
             QueryError::Canceled => ErrorKind::Canceled,
             _ => ErrorKind::Internal,
@@ -161,7 +169,12 @@ impl From<SourceError> for ApiError {
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        Self::new(ErrorKind::Internal, error.to_string())
+        match error {
+            ReadError::Stopped => {
+                Self::new(ErrorKind::Timeout, "it took too long to find the series").limit(Limit::QueueTime)
+            }
+            error => Self::new(ErrorKind::Internal, error.to_string()),
+        }
     }
 }
 
@@ -204,11 +217,11 @@ mod tests {
 
     #[test]
     fn every_limit_is_in_the_page_of_limits() {
-        use Limit::{Canceled, FormBytes, FormTime, LabelNameBytes, Points, Query, Queue, QueueTime};
-        use QueryLimit::{Pattern, QueryBytes, QueryDepth, Samples, Time};
+        use Limit::{Canceled, FormBytes, FormTime, Killed, LabelNameBytes, Points, Query, Queue, QueueTime};
+        use QueryLimit::{ChunkBytes, Pattern, QueryBytes, QueryDepth, Samples, Series, Time};
         let page = include_str!("../../../docs/limits.md");
-        let of_queries = [QueryBytes, QueryDepth, Pattern, Samples, Time].map(Query);
-        let all = [FormBytes, FormTime, LabelNameBytes, Points, Queue, QueueTime, Canceled];
+        let of_queries = [QueryBytes, QueryDepth, Pattern, Samples, Series, ChunkBytes, Time].map(Query);
+        let all = [FormBytes, FormTime, LabelNameBytes, Points, Queue, QueueTime, Canceled, Killed];
         for limit in all.iter().chain(&of_queries) {
             assert!(page.contains(&format!("\n| `{}` |", limit.name())), "{}", limit.name());
         }

@@ -21,7 +21,7 @@ pub(super) async fn names(State(state): State<Arc<AppState>>, params: Params) ->
     let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
     run(state, &params, move |task| {
         let selectors = selectors(&texts)?;
-        let view = task.core.database.view();
+        let view = task.view();
         let names = view.label_names(&selectors, range, one_more(limit))?;
         Ok(put_texts(task.sink, names, limit, view.warnings())?)
     })
@@ -40,7 +40,7 @@ pub(super) async fn values(
     let (texts, range, limit) = (selector_texts(&params), params.range()?, params.limit()?);
     run(state, &params, move |task| {
         let selectors = selectors(&texts)?;
-        let view = task.core.database.view();
+        let view = task.view();
         let values = view.label_values(&name, &selectors, range, one_more(limit))?;
         Ok(put_texts(task.sink, values, limit, view.warnings())?)
     })
@@ -55,7 +55,7 @@ pub(super) async fn series(State(state): State<Arc<AppState>>, params: Params) -
     }
     run(state, &params, move |task| {
         let selectors = selectors(&texts)?;
-        let view = task.core.database.view();
+        let view = task.view();
         let series = view.series(&selectors, range, one_more(limit))?;
         let put = |sink: &mut Sink, labels: &_| put_labels(sink.buffer(), labels);
         Ok(put_all(task.sink, series, limit, view.warnings(), put)?)

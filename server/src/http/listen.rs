@@ -1,5 +1,6 @@
 //! Connections: accepting, bounding and ending them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in flight may take to end once the server stops. Write requests take milliseconds; a query that runs
 /// longer is cut off.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Whose connection a request came through; among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub SocketAddr);
 
 /// Places for connections.
 #[derive(Debug)]
@@ -53,18 +58,23 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (stream, permit) = accept(&listener, &room.0) => connect(stream, permit, &router, &connections),
+            (stream, peer, permit) = accept(&listener, &room.0) => {
+                connect((stream, peer), permit, &router, &connections)
+            }
         }
     }
     drop(listener);
     tokio::time::timeout(GRACE, connections.shutdown()).await.is_ok()
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
+            Ok((stream, peer)) => return (stream, peer, permit),
             Err(error) => {
                 // Out of file descriptors, most likely: they come back as connections end.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -74,14 +84,21 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Ow
     }
 }
 
-fn connect(stream: TcpStream, permit: OwnedSemaphorePermit, router: &Router, connections: &GracefulShutdown) {
+fn connect(
+    (stream, peer): (TcpStream, SocketAddr),
+    permit: OwnedSemaphorePermit,
+    router: &Router,
+    connections: &GracefulShutdown,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let service = TowerToHyperService::new(
-        router.clone().map_request(|request: Request<Incoming>| request.map(Body::new)),
-    );
+    let service =
+        TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Client(peer));
+            request.map(Body::new)
+        }));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

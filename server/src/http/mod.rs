@@ -22,11 +22,13 @@ mod metadata;
 pub mod number;
 mod pages;
 pub mod params;
+mod queries;
 mod query;
 pub mod render;
 mod selector;
 mod state;
 mod status;
+mod status_queries;
 mod work;
 mod write;
 
@@ -38,7 +40,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
@@ -65,6 +67,8 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/status/tsdb", read(status::tsdb))
         .route("/api/v1/status/accounts", read(status::accounts))
         .route("/api/v1/status/buildinfo", read(status::buildinfo))
+        .route("/api/v1/status/queries", get(status_queries::list))
+        .route("/api/v1/status/queries/{id}", delete(status_queries::kill))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(map_response(varies_by_encoding));
     let data = Router::new()

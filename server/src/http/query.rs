@@ -1,16 +1,20 @@
 //! `query` and `query_range`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use cardinal_query::{Output, QueryError};
 
 use super::error::ApiError;
+use super::listen::Client;
 use super::params::{Params, Steps};
+use super::queries::{Asked, AskedTimes};
 use super::render::put_query;
 use super::state::AppState;
-use super::work::{Task, run};
+use super::work::{Task, run_query};
 
 /// What an answer says when `limit` cut it short.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
@@ -20,13 +24,15 @@ const STATS_DEPRECATED: &str =
 /// One instant.
 pub(super) async fn instant(
     State(state): State<Arc<AppState>>,
+    client: Option<Extension<Client>>,
     params: Params,
 ) -> Result<Response, ApiError> {
     let at = params.instant(state.clock.now())?;
     let wanted = Wanted::of(&params)?;
-    run(state, &params, move |mut task| {
+    let asked = Asked::new(&wanted.query, AskedTimes::Instant(at), address(client));
+    run_query(state, &params, asked, move |mut task| {
         task.options.step_stats = wanted.stats == "all";
-        let source = task.core.database.view();
+        let source = task.view();
         let output = task.state.engine.instant(&source, &wanted.query, at, &task.options);
         answer(task, output, &wanted)
     })
@@ -34,16 +40,26 @@ pub(super) async fn instant(
 }
 
 /// A range of steps.
-pub(super) async fn range(State(state): State<Arc<AppState>>, params: Params) -> Result<Response, ApiError> {
-    let Steps { start, end, step } = params.steps()?;
+pub(super) async fn range(
+    State(state): State<Arc<AppState>>,
+    client: Option<Extension<Client>>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let steps = params.steps()?;
+    let Steps { start, end, step } = steps;
     let wanted = Wanted::of(&params)?;
-    run(state, &params, move |mut task| {
+    let asked = Asked::new(&wanted.query, AskedTimes::Range(steps), address(client));
+    run_query(state, &params, asked, move |mut task| {
         task.options.step_stats = wanted.stats == "all";
-        let source = task.core.database.view();
+        let source = task.view();
         let output = task.state.engine.range(&source, &wanted.query, start, end, step, &task.options);
         answer(task, output, &wanted)
     })
     .await
+}
+
+fn address(client: Option<Extension<Client>>) -> Option<SocketAddr> {
+    client.map(|Extension(Client(address))| address)
 }
 
 /// What is asked for beside the times.

@@ -3,10 +3,10 @@
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use cardinal_query::{MatrixSeries, Output, QueryStats, Value, VectorSample};
+use cardinal_query::{CancelToken, MatrixSeries, Output, QueryStats, Value, VectorSample};
 use cardinal_storage::model::TimestampMs;
 use futures_util::stream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -18,6 +18,8 @@ use super::number::{put_float, put_time};
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that may wait for a slow client before the writer does.
 const PIECES_WAITING: usize = 4;
+/// How often a writer that waits for its client looks whether it shall end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Warnings, and infos, that an answer lists; the rest is counted.
 const REMARKS_MAX: usize = 10;
 
@@ -32,6 +34,8 @@ pub struct Sink {
     pieces: Option<mpsc::Sender<Bytes>>,
     /// How long the client may take over one piece.
     patience: Duration,
+    /// Ends the writing.
+    cancel: CancelToken,
     runtime: Handle,
 }
 
@@ -39,20 +43,20 @@ pub struct Sink {
 pub enum Answer {
     /// All of it.
     Whole(Vec<u8>),
-    /// Pieces until the channel closes.
+    /// Pieces until the channel closes; the last one is empty, or the answer is not complete.
     Pieces(mpsc::Receiver<Bytes>),
 }
 
 impl Sink {
     /// A sink and where its answer will appear. A client that takes longer than `patience` over one piece is taken for
-    /// gone: whoever stops reading must not keep a query's turn for ever.
+    /// gone: whoever stops reading must not keep a query's turn for ever. `cancel` ends the writing.
     ///
     /// # Panics
     /// Outside an async runtime, whose clock it uses.
-    pub fn new(patience: Duration) -> (Self, oneshot::Receiver<Answer>) {
+    pub fn new(patience: Duration, cancel: CancelToken) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
         let runtime = Handle::current();
-        (Self { buffer: Vec::new(), answer: Some(answer), pieces: None, patience, runtime }, receiver)
+        (Self { buffer: Vec::new(), answer: Some(answer), pieces: None, patience, cancel, runtime }, receiver)
     }
 
     /// Where to append.
@@ -62,6 +66,9 @@ impl Sink {
 
     /// To be called now and then: sends what has gathered once it is enough. Blocks while the client is slow.
     pub fn offer(&mut self) -> Result<(), Gone> {
+        if self.cancel.is_canceled() {
+            return Err(Gone);
+        }
         if self.buffer.len() < PIECE_BYTES {
             return Ok(());
         }
@@ -77,15 +84,32 @@ impl Sink {
     pub fn finish(mut self) -> Result<(), Gone> {
         match self.answer.take() {
             Some(answer) => answer.send(Answer::Whole(self.buffer)).map_err(|_| Gone),
-            None => self.send(),
+            None => {
+                self.send()?;
+                self.send_piece(Bytes::new())
+            }
         }
     }
 
     fn send(&mut self) -> Result<(), Gone> {
         let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2)));
+        if piece.is_empty() { Ok(()) } else { self.send_piece(piece.into()) }
+    }
+
+    /// Waits for room, and looks now and then whether it is still worth waiting.
+    fn send_piece(&self, piece: Bytes) -> Result<(), Gone> {
         let pieces = self.pieces.as_ref().ok_or(Gone)?;
-        let sent = self.runtime.block_on(async { timeout(self.patience, pieces.send(piece.into())).await });
-        sent.map_err(|_| Gone)?.map_err(|_| Gone)
+        let began = Instant::now();
+        while !self.cancel.is_canceled() {
+            let left = self.patience.saturating_sub(began.elapsed());
+            let room = self.runtime.block_on(async { timeout(left.min(LOOK_EVERY), pieces.reserve()).await });
+            match room {
+                Ok(room) => return room.map(|room| room.send(piece)).map_err(|_| Gone),
+                Err(_) if left.is_zero() => break,
+                Err(_) => {}
+            }
+        }
+        Err(Gone)
     }
 }
 
@@ -93,14 +117,29 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let body = match self {
             Self::Whole(bytes) => Body::from(bytes),
-            Self::Pieces(receiver) => Body::from_stream(stream::unfold(receiver, |mut receiver| async {
-                let piece = receiver.recv().await?;
-                Some((Ok::<_, std::convert::Infallible>(piece), receiver))
-            })),
+            Self::Pieces(receiver) => Body::from_stream(stream::unfold(Some(receiver), next_piece)),
         };
         ([(header::CONTENT_TYPE, super::JSON)], body).into_response()
     }
 }
+
+/// The next piece; an error, which ends the connection, where the writer went away before the end: half an answer must not look
+/// like a whole one.
+async fn next_piece(
+    receiver: Option<mpsc::Receiver<Bytes>>,
+) -> Option<(Result<Bytes, Incomplete>, Option<mpsc::Receiver<Bytes>>)> {
+    let mut receiver = receiver?;
+    match receiver.recv().await {
+        Some(piece) if piece.is_empty() => None,
+        Some(piece) => Some((Ok(piece), Some(receiver))),
+        None => Some((Err(Incomplete), None)),
+    }
+}
+
+/// Why a body ends early.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the query ended before its answer was written")]
+struct Incomplete;
 
 /// Which statistics were asked for, and how long the query waited for its turn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -278,7 +317,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     async fn render(output: Output, stats: StatsWanted) -> String {
-        let (mut sink, answer) = Sink::new(LONG);
+        let (mut sink, answer) = Sink::new(LONG, CancelToken::default());
         let writer = tokio::task::spawn_blocking(move || {
             put_query(&mut sink, &output, stats).expect("a reader");
             sink.finish().expect("a reader");
@@ -336,7 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_leaves_ends_the_writing() {
-        let (mut sink, answer) = Sink::new(LONG);
+        let (mut sink, answer) = Sink::new(LONG, CancelToken::default());
         drop(answer);
         sink.buffer().resize(PIECE_BYTES, b' ');
         assert!(sink.offer().is_err());
@@ -344,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_does_not_read_ends_the_writing() {
-        let (mut sink, answer) = Sink::new(Duration::ZERO);
+        let (mut sink, answer) = Sink::new(Duration::ZERO, CancelToken::default());
         let writer = tokio::task::spawn_blocking(move || {
             (0..=PIECES_WAITING).try_for_each(|_| {
                 sink.buffer().resize(PIECE_BYTES, b' ');

@@ -10,6 +10,7 @@ use cardinal_storage::io::Clock;
 
 use super::gate::Gate;
 use super::listen::Connections;
+use super::queries::Queries;
 use crate::config::Config;
 use crate::telemetry::{Readings, Telemetry};
 
@@ -26,6 +27,8 @@ pub struct AppState {
     pub gate: Gate,
     /// Evaluates queries.
     pub engine: Engine,
+    /// Queries that run, and the slowest that ran.
+    pub queries: Arc<Queries>,
     /// The present.
     pub clock: Arc<dyn Clock>,
     core: OnceLock<Core>,
@@ -50,6 +53,7 @@ impl AppState {
             gate: Gate::new(config.query_concurrency(), queue),
             engine: Engine::new(engine_options(&config)),
             telemetry: Telemetry::new(),
+            queries: Arc::default(),
             clock,
             core: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -108,6 +112,8 @@ fn engine_options(config: &Config) -> EngineOptions {
         lookback: config.query_lookback,
         timeout: config.query_timeout,
         samples_max: config.query_max_samples,
+        series_max: config.query_max_series,
+        bytes_max: config.query_max_bytes,
         ..Limits::default()
     };
     EngineOptions {

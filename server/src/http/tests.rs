@@ -11,6 +11,8 @@ use prost::Message;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+mod queries;
+
 use super::*;
 use crate::config::{Sources, resolve};
 

@@ -663,3 +663,24 @@ fn a_cut_goes_on_without_a_damaged_chunk() {
     assert_eq!(contents(&db), want);
     assert!(fs.exists(std::path::Path::new("/data/quarantine/0000000000000001.hcl")).unwrap());
 }
+
+#[test]
+fn a_search_ends_when_nobody_waits_for_it() {
+    let series: Vec<LabelSet> = (0..3000).map(|n| labels("m", "a", n)).collect();
+    let (fs, _) = four_hours(&series, |t, i| (t + i as i64) as f64);
+    let db = open(&fs);
+    let any = [Matcher::new("n", MatchOp::Regex, ".*7.*").unwrap()];
+    let asked = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let search = |looks: u64| {
+        let asked = asked.clone();
+        asked.store(0, std::sync::atomic::Ordering::Relaxed);
+        let is_over = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= looks;
+        db.view().until(is_over).select(&any, TimeRange::ALL).map(drop)
+    };
+    search(u64::MAX).unwrap();
+    let looks = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(looks > 20, "{looks}: three sources of 3,000 values, a thousand at a time");
+    for n in 0..looks {
+        assert!(matches!(search(n), Err(crate::read::ReadError::Stopped)), "{n} of {looks}");
+    }
+}

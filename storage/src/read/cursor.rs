@@ -42,6 +42,16 @@ impl<'a> SeriesCursor<'a> {
         self.head.remaining() + self.blocks.iter().map(BlockRows::remaining).sum::<u64>()
     }
 
+    /// At least how many series are still to come: what one source has of them.
+    pub fn series_min(&self) -> u64 {
+        self.blocks.iter().map(BlockRows::remaining).max().unwrap_or(0).max(self.head.remaining())
+    }
+
+    /// Chunks that samples were read from so far, and their bytes.
+    pub fn chunks_read(&self) -> (u64, u64) {
+        self.pieces.read_so_far()
+    }
+
     /// Moves to the next series; false at the end.
     pub fn advance(&mut self) -> Result<bool, ReadError> {
         self.is_read = false;

@@ -5,6 +5,7 @@ use super::grouping::RowIds;
 use super::head_chunks::{HeadChunk, HeadPlace};
 use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
+use super::stop::Stop;
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::keys::KeyHashes;
@@ -46,10 +47,9 @@ impl<'a> HeadRows<'a> {
         shard: &'a Shard,
         cuts: &'a CutPositions,
         slots: Vec<u32>,
-        with_keys: bool,
         missing: &'a Missing,
     ) -> Self {
-        let mut rows = Self {
+        Self {
             head,
             shard,
             cuts,
@@ -65,11 +65,7 @@ impl<'a> HeadRows<'a> {
             log: None,
             missing,
             suspects: Bitmap::new(),
-        };
-        if with_keys {
-            rows.sort_by_key();
         }
-        rows
     }
 
     /// How many series are still to come, the current one included.
@@ -78,11 +74,12 @@ impl<'a> HeadRows<'a> {
     }
 
     /// Computes the keys of all slots and sorts by them. Slots whose series has left since are dropped.
-    fn sort_by_key(&mut self) {
+    pub(crate) fn sort_by_key(&mut self, stop: &Stop) -> Result<(), ReadError> {
         let mut keyed: Vec<(SeriesKey, u32)> = Vec::with_capacity(self.slots.len());
         let mut families = Vec::new();
         let mut hashes = KeyHashes::new(self.head);
         for slots in self.slots.chunks(SLICE as usize) {
+            stop.check()?;
             families.clear();
             {
                 let series = self.shard.series.lock();
@@ -103,6 +100,7 @@ impl<'a> HeadRows<'a> {
         drop(index);
         self.slots = keyed.iter().map(|k| k.1).collect();
         self.keys = keyed.iter().map(|k| k.0).collect();
+        Ok(())
     }
 
     /// Makes sure that there is a current series, copying the next thousand where needed; false at the end.

@@ -10,6 +10,7 @@ mod hidden;
 mod known_times;
 mod missing;
 mod pieces;
+mod stop;
 mod texts;
 mod tombstone;
 mod view;
@@ -42,6 +43,9 @@ pub enum ReadError {
     /// The head-chunk log is damaged.
     #[error(transparent)]
     Log(#[from] LogCorruption),
+    /// Whoever asked does not wait any more: [`View::until`].
+    #[error("reading was ended")]
+    Stopped,
     /// Something else contradicts itself.
     #[error("{0}")]
     Corrupt(String),

@@ -19,6 +19,19 @@ pub(crate) enum Piece<'a> {
     Histograms(&'a [HistogramSample]),
 }
 
+impl Piece<'_> {
+    /// The bytes that are read for it.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Chunk(chunk) | Self::BlockChunk(chunk, _) => chunk.len(),
+            Self::Open(_, bytes) => bytes.len(),
+            Self::Late(samples) => size_of_val(*samples),
+            Self::Histograms(samples) => size_of_val(*samples),
+        };
+        bytes as u64
+    }
+}
+
 /// Decodes pieces as they come and puts them in order at the end; scratch that is reused from series to series.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
@@ -28,9 +41,16 @@ pub(crate) struct Pieces {
     /// Whether `merged` is what the pieces are together.
     is_merged: bool,
     known: KnownTimes,
+    /// Pieces that were added since the beginning, and their bytes.
+    read: (u64, u64),
 }
 
 impl Pieces {
+    /// How many pieces were added since the beginning, and their bytes.
+    pub(crate) fn read_so_far(&self) -> (u64, u64) {
+        self.read
+    }
+
     /// Forgets all pieces and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.used = 0;
@@ -42,6 +62,7 @@ impl Pieces {
         if self.decoded.len() == self.used {
             self.decoded.push(Samples::default());
         }
+        self.read = (self.read.0 + 1, self.read.1 + piece.bytes());
         let out = &mut self.decoded[self.used];
         out.clear();
         match piece {

@@ -4,6 +4,7 @@ use super::cursor::SeriesCursor;
 use super::head_rows::HeadRows;
 use super::hidden::{Tombstones, is_name_gone, values_gone};
 use super::missing::{BlockAside, Missing};
+use super::stop::Stop;
 use super::texts::Texts;
 use super::{ReadError, block_rows::BlockRows};
 use crate::block::{Block, BlockShard, Tier};
@@ -32,11 +33,17 @@ pub struct View {
     pub(super) head: Arc<Head>,
     pub(super) state: Arc<ViewState>,
     pub(super) missing: Arc<Missing>,
+    stop: Stop,
 }
 
 impl View {
     pub(crate) fn new(head: Arc<Head>, state: Arc<ViewState>) -> Self {
-        Self { head, state, missing: Arc::default() }
+        Self { head, state, missing: Arc::default(), stop: Stop::default() }
+    }
+
+    /// The same, where a search for series fails with [`ReadError::Stopped`] soon after `is_over` says so.
+    pub fn until(self, is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { stop: Stop::when(is_over), ..self }
     }
 
     /// What was left out of what was read through this view so far, since it is damaged; in words, for those who get the
@@ -73,7 +80,8 @@ impl View {
         missing.note_head(&self.head, range);
         for (number, block) in self.blocks_in(range).enumerate() {
             let Some(of_shard) = block.shard(shard.id) else { continue };
-            let Some(mut ordinals) = missing.or_note(select(&of_shard, matchers)) else { continue };
+            let found = self.stop.select(&of_shard, matchers)?;
+            let Some(mut ordinals) = missing.or_note(found) else { continue };
             // Where it cannot be told what was deleted, nothing is shown.
             let hidden = self.state.tombstones.hidden(&of_shard, range);
             let Some(mut hidden) = missing.or_note(hidden) else { continue };
@@ -86,11 +94,14 @@ impl View {
             }
         }
         let shard = &self.head.shards[shard.id.index()];
-        let slots = match select(&ShardLabels(shard), matchers) {
+        let slots = match self.stop.select(&ShardLabels(shard), matchers)? {
             Ok(slots) => slots.to_vec(),
             Err(never) => match never {},
         };
-        let head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, !blocks.is_empty(), missing);
+        let mut head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, missing);
+        if !blocks.is_empty() {
+            head.sort_by_key(&self.stop)?;
+        }
         Ok(SeriesCursor::new(head, blocks, range))
     }
 
@@ -224,7 +235,7 @@ impl View {
     fn head_gone(&self, shard: &Shard, range: TimeRange) -> Bitmap {
         let (suspects, mut gone) = (self.suspects(shard, range), Bitmap::new());
         let slots = suspects.to_vec();
-        let mut rows = HeadRows::new(&self.head, shard, &self.state.cuts, slots, false, &self.missing);
+        let mut rows = HeadRows::new(&self.head, shard, &self.state.cuts, slots, &self.missing);
         while rows.fill() {
             if !rows.has_samples(range) {
                 gone.add(rows.slot().0);

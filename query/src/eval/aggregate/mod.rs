@@ -6,7 +6,7 @@ mod count_values;
 mod limit;
 mod top;
 
-use super::budget::Held;
+use super::budget::{Held, Ticker, Watch};
 use super::labels::grouped;
 use super::math;
 use super::rows::{RowBuf, RowLabels, Rows};
@@ -76,7 +76,7 @@ impl<'q> Evaluator<'q> {
         let budget = &self.budget;
         let make = || GroupCells::<C>::new(job.grouping, job.grid.count, Held::none(budget));
         let parts = self.drain(job.input, make)?;
-        let merged = merge_groups(parts);
+        let merged = merge_groups(parts, &self.watch)?;
         let mut rows = self.rows(job.grid);
         let mut row = RowBuf::new(job.grid.count);
         for (labels, cells) in merged {
@@ -163,13 +163,18 @@ fn group_of(
     Ok(group)
 }
 
+/// A group with its cells, one for each step.
+type Group<C> = (RowLabels, Vec<Option<C>>);
+
 /// The groups of all parts, equal ones merged in the order of the parts.
-fn merge_groups<C: Cell>(parts: Vec<GroupCells<'_, C>>) -> Vec<(RowLabels, Vec<Option<C>>)> {
+fn merge_groups<C: Cell>(parts: Vec<GroupCells<'_, C>>, watch: &Watch) -> Result<Vec<Group<C>>, QueryError> {
+    let mut ticker = Ticker::new(watch);
     let mut number_of: HashMap<LabelSet, usize> = HashMap::new();
-    let mut groups: Vec<(RowLabels, Vec<Option<C>>)> = Vec::new();
+    let mut groups: Vec<Group<C>> = Vec::new();
     for part in parts {
         let mut cells = part.cells.into_iter();
         for labels in part.labels {
+            ticker.tick(part.steps)?;
             let own: Vec<_> = cells.by_ref().take(part.steps).collect();
             let number = *number_of.entry(labels.labels.clone()).or_insert(groups.len());
             let Some((first, into)) = groups.get_mut(number) else {
@@ -186,5 +191,5 @@ fn merge_groups<C: Cell>(parts: Vec<GroupCells<'_, C>>) -> Vec<(RowLabels, Vec<O
             }
         }
     }
-    groups
+    Ok(groups)
 }

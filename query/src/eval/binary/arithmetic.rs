@@ -36,7 +36,7 @@ impl Evaluator<'_> {
             live: live_steps(call, many, one),
             signature: &signature,
         };
-        let pairings = pair(many, one, &signature);
+        let pairings = pair(many, one, &signature, &self.watch)?;
         let mut out = Rows::new(steps, &self.budget);
         let mut scratch = Scratch::new(steps);
         // What is wrong with the "one" side comes before what is wrong with a pair.

@@ -30,7 +30,8 @@ impl Evaluator<'_> {
         let mut out = Rows::new(rows.steps(), &self.budget);
         let (mut seen, mut row) = (RowBuf::new(rows.steps()), RowBuf::new(rows.steps()));
         let mut numbers = Vec::new();
-        for p in pair(rows, other, &signature(call.matching)) {
+        for p in pair(rows, other, &signature(call.matching), &self.watch)? {
+            self.watch.check()?;
             seen.clear();
             p.right.iter().flat_map(|&j| other.values(j)).for_each(|(step, _)| seen.set(step, 1.0));
             for i in p.left {
