@@ -1,15 +1,17 @@
 //! A database on the simulated disk, and all that it says.
 
 use crate::model::{Contents, Keeping};
+use crate::value::Value;
 use cardinal_storage::database::{
-    AppendError, Appended, Database, DatabaseOptions, OpenError, RefusalClass, Refused, Resolve, Retention,
-    verify,
+    AppendError, Database, DatabaseOptions, OpenError, RefusalClass, Refused, Resolve, Retention, verify,
 };
 use cardinal_storage::index::Matcher;
 use cardinal_storage::io::{Fs, ManualClock, SimFs};
-use cardinal_storage::model::{DurationMs, LabelSet, Sample, ShardCount, TimeRange, TimestampMs};
+use cardinal_storage::model::{
+    DurationMs, HistogramSample, LabelSet, Sample, ShardCount, TimeRange, TimestampMs,
+};
 use cardinal_storage::read::View;
-use cardinal_storage::wal::SyncMode;
+use cardinal_storage::wal::{SyncMode, Ticket};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,18 +86,50 @@ pub fn findings(fs: &SimFs) -> Result<(), String> {
 }
 
 /// One series' samples of a request.
-pub type Row = (LabelSet, Vec<(TimestampMs, f64)>);
+pub type Row = (LabelSet, Vec<(TimestampMs, Value)>);
 
-/// Appends a request.
-pub fn append(db: &Database, rows: &[Row]) -> Result<Appended, AppendError> {
-    let mut samples = Vec::new();
-    let mut of_db = Vec::new();
+/// What became of a request.
+#[derive(Debug)]
+pub struct Sent {
+    /// How many samples were refused.
+    pub refused: u64,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+    /// Of what was appended last.
+    pub ticket: Ticket,
+}
+
+/// Appends a request: its floats, then its histograms, as ingest does.
+pub fn append(db: &Database, rows: &[Row]) -> Result<Sent, AppendError> {
+    let (mut floats, mut histograms) = (Vec::new(), Vec::new());
+    let (mut of_floats, mut of_histograms) = (Vec::new(), Vec::new());
     for (labels, points) in rows {
-        let start = samples.len() as u32;
-        samples.extend(points.iter().map(|(t, v)| Sample { t: *t, v: *v }));
-        of_db.push(db.row(labels, start..samples.len() as u32));
+        let before = (floats.len() as u32, histograms.len() as u32);
+        for (t, value) in points {
+            match value {
+                Value::Float(v) => floats.push(Sample { t: *t, v: *v }),
+                Value::Histogram(h) => histograms.push(HistogramSample { t: *t, h: (**h).clone() }),
+            }
+        }
+        let after = (floats.len() as u32, histograms.len() as u32);
+        if before.0 < after.0 {
+            of_floats.push(db.row(labels, before.0..after.0));
+        }
+        if before.1 < after.1 {
+            of_histograms.push(db.row(labels, before.1..after.1));
+        }
     }
-    db.append(&of_db, &samples, &Canonical)
+    let mut appended = Vec::new();
+    if !of_floats.is_empty() || of_histograms.is_empty() {
+        appended.push(db.append(&of_floats, &floats, &Canonical)?);
+    }
+    if !of_histograms.is_empty() {
+        appended.push(db.append_histograms(&of_histograms, &histograms, &Canonical)?);
+    }
+    let refused = appended.iter().flat_map(|a| a.refused_by_class).sum();
+    let reasons = appended.iter().flat_map(|a| &a.refused).map(|r| r.message.clone()).collect();
+    let last = appended.pop().expect("something is appended");
+    Ok(Sent { refused, reasons, ticket: last.ticket })
 }
 
 /// Sections in these tests are canonical.
@@ -118,7 +152,16 @@ pub fn read(view: &View, matchers: &[Matcher], range: TimeRange) -> Result<Conte
             if !t.is_sorted_by(|a, b| a < b) {
                 return Err(format!("{labels}: times are not in order: {t:?}"));
             }
-            let points: BTreeMap<i64, u64> = t.iter().zip(v).map(|(t, v)| (*t, v.to_bits())).collect();
+            let mut points: BTreeMap<i64, Value> = t.iter().zip(v).map(|(t, v)| (*t, (*v).into())).collect();
+            let histograms = cursor.histograms().map_err(|e| e.to_string())?;
+            if !histograms.is_sorted_by(|a, b| a.t < b.t) {
+                return Err(format!("{labels}: times of histograms are not in order"));
+            }
+            for h in histograms {
+                if points.insert(h.t.0, h.h.clone().into()).is_some() {
+                    return Err(format!("{labels} at {}: a float and a histogram", h.t));
+                }
+            }
             if !points.is_empty() && all.insert(labels.clone(), points).is_some() {
                 return Err(format!("{labels} occurs twice"));
             }

@@ -7,3 +7,4 @@ pub mod life;
 pub mod model;
 pub mod parallel;
 pub mod promqltest;
+pub mod value;

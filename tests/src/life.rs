@@ -5,6 +5,7 @@
 use crate::disk::{Row, Setup, append, contents, findings, read};
 use crate::draws::Draws;
 use crate::model::{Contents, Model};
+use crate::value::Value;
 use cardinal_storage::database::{Database, DeleteError, UndeleteError};
 use cardinal_storage::index::{MatchOp, Matcher};
 use cardinal_storage::io::{Clock as _, FaultKind, ManualClock, SimFs};
@@ -127,7 +128,7 @@ impl Life {
         life.open()?;
         // The first sample: times are counted from it.
         let labels = life.some_series();
-        life.send(&[(labels, vec![(TimestampMs(30 * 24 * HOUR), 0.0)])])?;
+        life.send(&[(labels, vec![(TimestampMs(30 * 24 * HOUR), 0.0.into())])])?;
         Ok(life)
     }
 
@@ -272,7 +273,7 @@ impl Life {
                 let hours = 1 + self.draws.below(16) as i64;
                 let t = self.model.newest() + DurationMs(hours * HOUR);
                 let labels = self.some_series_at(t);
-                self.send(&[(labels, vec![(t, hours as f64)])])
+                self.send(&[(labels, vec![(t, (hours as f64).into())])])
             }
             36..=37 => self.restart(),
             38 => {
@@ -346,7 +347,7 @@ impl Life {
             }
             let which = self.draws.any();
             let some = (0..8).filter(|i| which >> i & 1 == 0);
-            let rows: Vec<Row> = some.map(|i| (series(i, t), vec![(t, self.some_value())])).collect();
+            let rows: Vec<Row> = some.map(|i| (series(i, t), vec![(t, self.some_value_of(i))])).collect();
             self.send(&rows)?;
         }
         Ok(())
@@ -387,18 +388,18 @@ impl Life {
         assert!(rows.iter().all(|(_, points)| !points.is_empty()), "a row has samples");
         self.model.begin();
         for (labels, points) in rows {
-            points.iter().for_each(|(t, v)| self.model.send(labels, *t, *v));
+            points.iter().for_each(|(t, v)| self.model.send(labels, *t, v.clone()));
         }
         let db = self.db();
         let result = append(&db, rows).map_err(|e| e.to_string()).and_then(|appended| {
-            let refused: u64 = appended.refused_by_class.iter().sum();
+            let refused = appended.refused;
             match (refused, samples) {
                 (0, _) => {}
                 (1, 1) => self.model.withdraw(),
                 _ => {
                     return Err(format!(
                         "{refused} of {samples} samples are refused: {:?}",
-                        appended.refused
+                        appended.reasons
                     ));
                 }
             }
@@ -602,7 +603,21 @@ impl Life {
         series(self.draws.below(8), t)
     }
 
-    fn some_value(&mut self) -> f64 {
+    /// Of two of the eight series mostly histograms, of the others hardly ever.
+    fn some_value_of(&mut self, series: u64) -> Value {
+        let others = if series % 4 == 2 { 1 } else { 15 };
+        match self.draws.below(16) < others {
+            true => self.some_float().into(),
+            false => Value::histogram(self.draws.below(1 << 16)),
+        }
+    }
+
+    fn some_value(&mut self) -> Value {
+        let series = self.draws.below(8);
+        self.some_value_of(series)
+    }
+
+    fn some_float(&mut self) -> f64 {
         let n = self.draws.below(1000) as f64;
         match self.draws.below(8) {
             0..=2 => n,

@@ -4,22 +4,21 @@
 //! have taken it; one that was not acknowledged may be seen or not; a deletion whose call failed may be in force or not. A
 //! restart settles what was open: what is not there then must never come back.
 
+use crate::value::Value;
 use cardinal_storage::database::Deletion;
 use cardinal_storage::index::Matcher;
-use cardinal_storage::model::{
-    DurationMs, LabelSet, TimeRange, TimestampMs, TombstoneId, Window, merge_values,
-};
+use cardinal_storage::model::{DurationMs, LabelSet, TimeRange, TimestampMs, TombstoneId, Window};
 use std::collections::BTreeMap;
 
-/// By series: the bits of each time's value.
-pub type Contents = BTreeMap<LabelSet, BTreeMap<i64, u64>>;
+/// By series: each time's value.
+pub type Contents = BTreeMap<LabelSet, BTreeMap<i64, Value>>;
 
 /// One sample of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sent {
     /// The request.
     at: u64,
-    bits: u64,
+    value: Value,
     acknowledged: bool,
 }
 
@@ -76,19 +75,18 @@ pub struct Model {
 #[derive(Default)]
 struct Wanted {
     /// The merge of what must be there.
-    must: Option<f64>,
+    must: Option<Value>,
     /// Values that may be there as well.
-    may: Vec<u64>,
+    may: Vec<Value>,
 }
 
 impl Wanted {
-    fn allows(&self, found: Option<u64>) -> bool {
-        match (self.must, found) {
+    fn allows(&self, found: Option<&Value>) -> bool {
+        match (&self.must, found) {
             (must, None) => must.is_none(),
-            (None, Some(bits)) => self.may.contains(&bits),
-            (Some(must), Some(bits)) => {
-                let wins = || merge_values(must, f64::from_bits(bits)).to_bits() == bits;
-                must.to_bits() == bits || self.may.contains(&bits) && wins()
+            (None, Some(found)) => self.may.contains(found),
+            (Some(must), Some(found)) => {
+                must == found || self.may.contains(found) && must.merge(found) == *found
             }
         }
     }
@@ -121,8 +119,8 @@ impl Model {
     }
 
     /// A sample of the request that was begun last.
-    pub fn send(&mut self, labels: &LabelSet, t: TimestampMs, v: f64) {
-        let sent = Sent { at: self.now, bits: v.to_bits(), acknowledged: false };
+    pub fn send(&mut self, labels: &LabelSet, t: TimestampMs, value: Value) {
+        let sent = Sent { at: self.now, value, acknowledged: false };
         self.sent.entry(labels.clone()).or_default().entry(t.0).or_default().push(sent);
         self.newest = self.newest.max(t);
     }
@@ -180,10 +178,10 @@ impl Model {
     }
 
     /// A sample that was sent once.
-    pub fn some_sample(&self, draw: u64) -> Option<(LabelSet, TimestampMs, f64)> {
+    pub fn some_sample(&self, draw: u64) -> Option<(LabelSet, TimestampMs, Value)> {
         let series = self.sent.iter().nth(draw as usize % self.sent.len().max(1))?;
         let (t, sent) = series.1.iter().nth((draw >> 20) as usize % series.1.len())?;
-        Some((series.0.clone(), TimestampMs(*t), f64::from_bits(sent.last()?.bits)))
+        Some((series.0.clone(), TimestampMs(*t), sent.last()?.value.clone()))
     }
 
     /// Takes over what the database says of its deletions. One that it does not have any more has been reclaimed, or, where a call
@@ -219,10 +217,10 @@ impl Model {
         let kept = self.clone();
         let mut expired = 0;
         self.forget(|labels, t, sent| {
-            let there = found.get(labels).and_then(|p| p.get(&t)).copied();
+            let there = found.get(labels).and_then(|p| p.get(&t));
             let is_hidden = kept.deletions.values().any(|d| d.hides(labels, t, sent.at));
             // Of two values the one that would be seen.
-            let wins = |bits| merge_values(f64::from_bits(bits), f64::from_bits(sent.bits)).to_bits() != bits;
+            let wins = |there: &Value| there.merge(&sent.value) != *there;
             let is_gone = !is_hidden && there.is_none_or(wins);
             expired += u64::from(is_gone && sent.acknowledged);
             is_gone
@@ -236,9 +234,9 @@ impl Model {
         for (labels, points) in &self.sent {
             for (t, sent) in points {
                 let wanted = self.wanted(labels, *t, sent);
-                let there = found.get(labels).and_then(|p| p.get(t)).copied();
+                let there = found.get(labels).and_then(|p| p.get(t));
                 if !wanted.allows(there) {
-                    let (must, there) = (wanted.must, there.map(f64::from_bits));
+                    let must = wanted.must;
                     return Err(format!(
                         "{labels} at {t}: expected {must:?}, found {there:?}; sent {sent:?}"
                     ));
@@ -264,11 +262,11 @@ impl Model {
             if hiding.any(|d| !d.doubtful) {
                 continue;
             }
-            let v = f64::from_bits(s.bits);
+            let v = &s.value;
             if s.acknowledged && !is_doubtful && !may_expire {
-                wanted.must = Some(wanted.must.map_or(v, |m| merge_values(m, v)));
+                wanted.must = Some(wanted.must.map_or_else(|| v.clone(), |m| m.merge(v)));
             } else {
-                wanted.may.push(s.bits);
+                wanted.may.push(v.clone());
             }
         }
         wanted
@@ -330,14 +328,14 @@ mod tests {
     }
 
     fn found(points: &[(i64, f64)]) -> Contents {
-        let points: BTreeMap<i64, u64> = points.iter().map(|(t, v)| (*t, v.to_bits())).collect();
+        let points: BTreeMap<i64, Value> = points.iter().map(|(t, v)| (*t, (*v).into())).collect();
         if points.is_empty() { Contents::new() } else { [(labels(), points)].into() }
     }
 
     /// Sends one sample, acknowledged or not.
     fn send(model: &mut Model, t: i64, v: f64, acknowledged: bool) {
         model.begin();
-        model.send(&labels(), TimestampMs(t), v);
+        model.send(&labels(), TimestampMs(t), v.into());
         if acknowledged {
             model.acknowledge();
         }

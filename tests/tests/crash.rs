@@ -17,6 +17,7 @@ use cardinal_storage::model::{TimeRange, TimestampMs};
 use cardinal_tests::disk::{Row, Setup};
 use cardinal_tests::life::{End, Events, Life, live, series};
 use cardinal_tests::parallel;
+use cardinal_tests::value::Value;
 use std::sync::{Arc, Mutex};
 
 /// Lives of an ordinary run, and operations of each.
@@ -169,7 +170,7 @@ const STEPS_OF_ALL: &[Step] = &[
             // All but one account are past it, in the time of the data; no leap of that is believed.
             (34..=82).step_by(8).try_for_each(|hour| {
                 let t = TimestampMs(START + hour * HOUR);
-                life.send(&[(series(1, t), vec![(t, 1.0)])])?;
+                life.send(&[(series(1, t), vec![(t, 1.0.into())])])?;
                 maintain(life)
             })
         },
@@ -189,21 +190,30 @@ const STEPS_OF_ALL: &[Step] = &[
     },
 ];
 
+/// The value of a series: of every fourth one a histogram.
+fn value_of(series: u64, v: f64) -> Value {
+    if series % 4 == 2 { Value::histogram(v as u64 * 16 + series) } else { v.into() }
+}
+
 /// Samples of all series, five minutes apart.
 fn fill(life: &mut Life, from: i64, to: i64) -> Result<(), String> {
     for n in from..to {
         let t = TimestampMs(START + n * HOUR / 12 + 1);
         // Whole numbers, then doubles.
         let value = if n % 7 == 3 { 0.1 + n as f64 / 3.0 } else { n as f64 };
-        let rows: Vec<Row> = (0..8).map(|i| (series(i, t), vec![(t, value + i as f64)])).collect();
+        let rows: Vec<Row> =
+            (0..8).map(|i| (series(i, t), vec![(t, value_of(i, value + i as f64))])).collect();
         life.send(&rows)?;
     }
     Ok(())
 }
 
 fn late(life: &mut Life) -> Result<(), String> {
-    let points =
-        |i: i64| (0..5).map(|n| (TimestampMs(START + HOUR / 2 + n * HOUR / 6 + i + 10), n as f64)).collect();
+    let points = |i: i64| {
+        (0..5)
+            .map(|n| (TimestampMs(START + HOUR / 2 + n * HOUR / 6 + i + 10), value_of(i as u64, n as f64)))
+            .collect()
+    };
     let rows: Vec<Row> = (0..8).map(|i| (series(i, TimestampMs(START)), points(i as i64))).collect();
     life.send(&rows)
 }
@@ -212,7 +222,7 @@ fn late(life: &mut Life) -> Result<(), String> {
 fn windows(life: &mut Life, hours: i64) -> Result<(), String> {
     for hour in 0..=hours + 2 {
         let t = TimestampMs(START + hour * HOUR + 1);
-        let rows: Vec<Row> = (0..8).map(|i| (series(i, t), vec![(t, hour as f64)])).collect();
+        let rows: Vec<Row> = (0..8).map(|i| (series(i, t), vec![(t, value_of(i, hour as f64))])).collect();
         life.send(&rows)?;
         maintain(life)?;
     }
