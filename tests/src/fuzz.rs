@@ -5,7 +5,8 @@
 
 use cardinal_ingest::walk::{Routing, Walk, WalkLimits};
 use cardinal_proto::remote_write::{
-    Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest,
+    BucketSpan, Exemplar, Histogram, HistogramCount, HistogramZeroCount, Label, MetricMetadata, Sample,
+    TimeSeries, WriteRequest,
 };
 use cardinal_query::parse::{Features, parse, parse_selector};
 use cardinal_server::config::{FileKey, Sources, read_text, resolve, sample_file, setting};
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     target_of("checkpoint_file", fuzz::checkpoint_file, || vec![fuzz::sound_checkpoint()], 1),
     target_of("postings", fuzz::postings, || vec![fuzz::sound_postings()], 10),
     target_of("chunk", fuzz::chunk, fuzz::sound_chunks, 20),
+    target_of("histogram", fuzz::histogram, fuzz::sound_histograms, 20),
     target_of("block_index", fuzz::block_index, || vec![fuzz::sound_block().0.clone()], 4),
     target_of("block_chunks", fuzz::block_chunks, || vec![fuzz::sound_block().1.clone()], 4),
     target_of("day_index", fuzz::day_index, || vec![fuzz::sound_day_block().0.clone()], 4),
@@ -76,6 +78,8 @@ fn remote_write(bytes: &[u8]) {
         Walk::default().read(bytes, &routing, WalkLimits { samples_max: 10_000, metadata_max: 100 })
     {
         walked.series().for_each(drop);
+        walked.histogram_series().for_each(drop);
+        walked.histograms().for_each(drop);
         walked.metadata().for_each(drop);
     }
 }
@@ -142,6 +146,24 @@ fn section_seeds() -> Vec<Vec<u8>> {
     labels.map(|l| l.section().to_vec()).into_iter().collect()
 }
 
+/// A native histogram of a schema that is brought to another one, or of the finest.
+fn histogram(schema: i32) -> Histogram {
+    Histogram {
+        count: Some(HistogramCount::Int(9)),
+        zero_count: Some(HistogramZeroCount::Int(1)),
+        sum: 4.5,
+        schema,
+        zero_threshold: 0.001,
+        positive_spans: vec![BucketSpan { offset: -1, length: 2 }, BucketSpan { offset: 3, length: 1 }],
+        positive_deltas: vec![3, -1, 0],
+        negative_spans: vec![BucketSpan { offset: 2, length: 1 }],
+        negative_deltas: vec![1],
+        reset_hint: 3,
+        timestamp: cardinal_ingest::fuzz::NOW.0 + i64::from(schema),
+        ..Histogram::default()
+    }
+}
+
 /// A request with samples, an exemplar, a native histogram and metadata.
 fn request() -> WriteRequest {
     let label = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
@@ -152,7 +174,7 @@ fn request() -> WriteRequest {
         labels: labels.to_vec(),
         samples: (-3..3).map(sample).collect(),
         exemplars: vec![exemplar],
-        histograms: vec![Histogram { timestamp: 5, ..Histogram::default() }],
+        histograms: vec![histogram(0), histogram(10), Histogram { timestamp: 5, ..Histogram::default() }],
     };
     let plain =
         TimeSeries { labels: labels[..3].to_vec(), samples: vec![sample(9)], ..TimeSeries::default() };

@@ -1,11 +1,12 @@
 //! The files of a data directory other than blocks, each beside sound others: opened, read, written to, cut to blocks and read
 //! again, as a server would.
 
+use super::histograms;
 use crate::block;
 use crate::database::{Database, DatabaseOptions, RefusalClass, Refused, Resolve, make_manifest_fit};
 use crate::head::{checkpoint, log};
 use crate::io::{Fs, ManualClock, OpenMode, SimFs};
-use crate::model::{LabelSet, Sample, SectionError, ShardCount, TimeRange, TimestampMs};
+use crate::model::{HistogramSample, LabelSet, Sample, SectionError, ShardCount, TimeRange, TimestampMs};
 use crate::wal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,8 @@ const DIR: &str = "/data";
 const MINUTE: i64 = 60_000;
 /// Samples of each of some series, an hour of them.
 const DENSE: i64 = 900;
+/// The first of two series of native histograms.
+const HISTOGRAMS: i64 = 30;
 
 /// A segment of the log: bytes whose checksums are made to fit.
 pub fn log_file(bytes: &[u8]) {
@@ -118,6 +121,17 @@ fn append(db: &Database, series: impl Iterator<Item = i64>, t: i64, v: f64) {
     }
 }
 
+/// Appends histograms at `t` to two series, one of each kind.
+fn append_histograms(db: &Database, t: i64, n: u64) {
+    let labels = [labels(HISTOGRAMS), labels(HISTOGRAMS + 1)];
+    let sample = |h| HistogramSample { t: TimestampMs(t), h };
+    let samples = [sample(histograms::integers(n)), sample(histograms::floats(n))];
+    let rows: Vec<_> = (0..).zip(&labels).map(|(i, labels)| db.row(labels, i..i + 1)).collect();
+    if let Ok(appended) = db.append_histograms(&rows, &samples, &Sections) {
+        let _ = appended.ticket.wait();
+    }
+}
+
 /// Reads every sample that is there; how many.
 fn read(db: &Database) -> usize {
     let mut n = 0;
@@ -125,6 +139,7 @@ fn read(db: &Database) -> usize {
         while let Ok(true) = cursor.advance() {
             let _ = cursor.labels();
             n += cursor.samples().map_or(0, |(t, _)| t.len());
+            n += cursor.histograms().map_or(0, <[_]>::len);
         }
     }
     n
@@ -135,6 +150,9 @@ fn make() -> Result<Sound, Box<dyn std::error::Error>> {
     let db = Database::open(options(&fs))?;
     for minute in 0..150 {
         append(&db, 0..10, minute * MINUTE, (minute * minute % 97) as f64 / 4.0);
+        if minute % 10 == 0 {
+            append_histograms(&db, minute * MINUTE, minute as u64);
+        }
     }
     db.flush()?;
     // So many that chunks go to the head-chunk log.
@@ -143,7 +161,10 @@ fn make() -> Result<Sound, Box<dyn std::error::Error>> {
     }
     // Late, and of a window of its own.
     append(&db, 5..8, 140 * MINUTE + 1, 0.5);
+    append_histograms(&db, 151 * MINUTE, 7);
+    append_histograms(&db, 145 * MINUTE, 6);
     db.maintain();
+    append_histograms(&db, 211 * MINUTE, 9);
     append(&db, 8..20, 211 * MINUTE, f64::NAN);
     db.close()?;
     drop(db);
@@ -198,6 +219,7 @@ fn open_with(replaced: &Path, bytes: &[u8], make_fit: fn(&mut [u8])) {
     let Ok(db) = Database::open(options(&fs)) else { return };
     read(&db);
     append(&db, 4..24, 212 * MINUTE, 1.0);
+    append_histograms(&db, 212 * MINUTE, 10);
     let _ = db.flush();
     read(&db);
     let _ = db.close();
@@ -207,7 +229,7 @@ fn open_with(replaced: &Path, bytes: &[u8], make_fit: fn(&mut [u8])) {
 mod tests {
     use super::*;
 
-    const SAMPLES: usize = 150 * 10 + DENSE as usize * 9 + 3 + 12;
+    const SAMPLES: usize = 150 * 10 + DENSE as usize * 9 + 3 + 12 + 18 * 2;
 
     #[test]
     fn sound_files_open_as_they_were_written() {

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod directory;
+mod histograms;
 
 use crate::codec::{self, NothingShared, OpenChunk, Samples};
 use crate::database::fuzz_manifest;
@@ -17,6 +18,7 @@ pub use directory::{
     checkpoint_file, head_log_file, log_file, manifest_file, sound_checkpoint, sound_head_log, sound_log,
     sound_manifest,
 };
+pub use histograms::{histogram, sound_histograms};
 
 /// A manifest edit.
 pub fn manifest(bytes: &[u8]) {
@@ -83,7 +85,12 @@ pub fn sound_chunks() -> Vec<Vec<u8>> {
         open.to_chunk(&room[..open.used()], &mut as_is);
         [out, as_is]
     };
-    shapes.into_iter().flat_map(of_shape).collect()
+    let of_histograms = histograms::sound_runs().map(|samples| {
+        let mut out = Vec::new();
+        codec::seal_histograms(&samples, codec::Times::Inline, codec::Packing::Quick, &mut out);
+        out
+    });
+    shapes.into_iter().flat_map(of_shape).chain(of_histograms).collect()
 }
 
 /// Computes the checksum of a chunk that has one anew.
