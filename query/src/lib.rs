@@ -3,6 +3,7 @@
 mod engine;
 mod error;
 mod eval;
+pub mod native;
 mod options;
 pub mod parse;
 mod plan;
@@ -12,4 +13,4 @@ mod value;
 pub use engine::{Engine, EngineOptions};
 pub use error::{Position, QueryError, QueryLimit};
 pub use options::{CancelToken, Limits, Progress, QueryOptions};
-pub use value::{MatrixSeries, Output, QueryStats, StepSamples, Value, VectorSample};
+pub use value::{MatrixSeries, Output, QueryStats, SampleValue, StepSamples, Value, VectorSample};

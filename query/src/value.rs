@@ -1,7 +1,38 @@
 //! What a query answers.
 
+use crate::native::FloatHistogram;
 use cardinal_storage::model::{LabelSet, TimestampMs};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What a series is at one time.
+#[derive(Clone, Debug)]
+pub enum SampleValue {
+    /// A number.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<FloatHistogram>),
+}
+
+impl SampleValue {
+    /// The number, if it is one.
+    pub fn float(&self) -> Option<f64> {
+        match self {
+            Self::Float(v) => Some(*v),
+            Self::Histogram(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for SampleValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(v) => v.fmt(f),
+            Self::Histogram(h) => h.fmt(f),
+        }
+    }
+}
 
 /// One series of an instant vector.
 #[derive(Clone, Debug)]
@@ -11,7 +42,7 @@ pub struct VectorSample {
     /// The evaluation time.
     pub t: TimestampMs,
     /// The value at it.
-    pub v: f64,
+    pub v: SampleValue,
 }
 
 /// One series of a range result.
@@ -19,8 +50,10 @@ pub struct VectorSample {
 pub struct MatrixSeries {
     /// The labels; unique within the matrix.
     pub labels: LabelSet,
-    /// The points in ascending time; never empty.
+    /// The numbers in ascending time.
     pub points: Vec<(TimestampMs, f64)>,
+    /// The native histograms in ascending time, at no time of `points`; one of the two is never empty.
+    pub histograms: Vec<(TimestampMs, Arc<FloatHistogram>)>,
 }
 
 /// The result of a query. Samples that the storage gave are the same to the bit, NaN payloads included.

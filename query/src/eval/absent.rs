@@ -7,12 +7,13 @@ use crate::QueryError;
 use crate::plan::{NodeId, Windows};
 use cardinal_storage::model::LabelSet;
 
-/// The steps at which any row has a value.
+/// The steps at which any row has a value or a histogram.
 struct Union(RowBuf);
 
 impl Sink for Union {
     fn take(&mut self, _: &mut dyn Series, row: &RowBuf) -> Result<(), QueryError> {
         row.iter().for_each(|(step, _)| self.0.set(step, 1.0));
+        row.histograms().iter().for_each(|(step, _)| self.0.set(*step, 1.0));
         Ok(())
     }
 }

@@ -7,12 +7,13 @@
 use super::labels::with;
 use super::rows::{RowBuf, RowLabels, Rows};
 use super::{Evaluator, Grid};
-use crate::QueryError;
 use crate::parse::Span;
 use crate::plan::{InfoNode, Selector};
+use crate::{QueryError, SampleValue};
 use cardinal_storage::index::{MatchOp, Matcher};
 use cardinal_storage::model::{LabelSet, METRIC_NAME};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// The labels that tell which info series belong to which series.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
@@ -95,10 +96,12 @@ impl Evaluator<'_> {
         };
         let listed = values.iter().zip(IDENTIFYING).filter_map(|(values, name)| one_of(name, values));
         let matchers = node.names.iter().chain(&node.labels).cloned().chain(listed).collect();
-        let selector = Selector { matchers, offset: node.offset, at: node.at, edges: None };
-        let mut pipeline = self.instant(&selector, grid, true);
+        let selector =
+            Selector { matchers, offset: node.offset, at: node.at, edges: None, counts_only: true };
+        let mut pipeline = self.instant(&selector, grid, true, Span::default());
         // The time is looked at, the series stay what they are.
         pipeline.drops_name = false;
+        pipeline.floats_alone = true;
         self.collect(&pipeline)?.transform(|labels, row| {
             if !wanted(&labels.labels) {
                 row.clear();
@@ -120,7 +123,7 @@ impl Evaluator<'_> {
             members.entry((labels.metric_name(), identity(labels))).or_default().push(i);
         }
         let mut asked = RowBuf::new(base.steps());
-        (0..base.len()).flat_map(|i| base.values(i)).for_each(|(step, _)| asked.set(step, 0.0));
+        (0..base.len()).flat_map(|i| base.occupied(i)).for_each(|step| asked.set(step, 0.0));
         let mut kept = self.kept.lock().expect("no worker panics while it counts");
         let mut holders = HashMap::with_capacity(members.len());
         for (identity, members) in members {
@@ -221,7 +224,9 @@ fn by_infos(base: &Rows, i: usize, held: &[&Vec<u32>]) -> Vec<(Vec<u32>, RowBuf)
     let mut parts: Vec<(Vec<u32>, RowBuf)> = Vec::new();
     let mut infos = Vec::with_capacity(held.len());
     let mut at = 0;
-    for (step, v) in base.values(i) {
+    let histograms =
+        base.histograms(i).iter().map(|(step, h)| (*step, SampleValue::Histogram(Arc::clone(h))));
+    for (step, v) in base.values(i).map(|(step, v)| (step, SampleValue::Float(v))).chain(histograms) {
         infos.clear();
         infos.extend(held.iter().map(|h| h[step]).filter(|&info| info != NONE));
         if parts.get(at).is_none_or(|(own, _)| *own != infos) {
@@ -230,7 +235,10 @@ fn by_infos(base: &Rows, i: usize, held: &[&Vec<u32>]) -> Vec<(Vec<u32>, RowBuf)
                 parts.len() - 1
             });
         }
-        parts[at].1.set(step, v);
+        match v {
+            SampleValue::Float(v) => parts[at].1.set(step, v),
+            SampleValue::Histogram(h) => parts[at].1.set_histogram(step, h),
+        }
     }
     parts
 }

@@ -1,14 +1,17 @@
 //! Range vectors as results: the samples themselves.
 
 use super::budget::{Held, Ticker};
+use super::histogram_column::HistogramColumn;
 use super::meter::Meter;
 use super::pipeline::without_stale;
 use super::range::points;
 use super::tally::Tally;
 use super::{Evaluator, Grid};
+use crate::parse::ast::Edges;
 use crate::plan::{Selector, Windows};
 use crate::{MatrixSeries, QueryError};
-use cardinal_storage::model::DurationMs;
+use cardinal_storage::model::{DurationMs, TimestampMs};
+use std::sync::Arc;
 
 impl Evaluator<'_> {
     /// The samples of all series in the one window that ends at the first step; in no order.
@@ -36,6 +39,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<MatrixSeries>, QueryError> {
         let spec = self.spec(selector, range, grid);
         let (mut kept_t, mut kept_v) = (Vec::new(), Vec::new());
+        let (mut column, mut live) = (HistogramColumn::default(), HistogramColumn::default());
         let mut held = Held::none(&self.budget);
         let mut ticker = Ticker::new(&self.watch);
         let mut series = Vec::new();
@@ -43,19 +47,38 @@ impl Evaluator<'_> {
             let mut meter = Meter::new(self);
             while part.advance()? {
                 meter.series(&*part)?;
+                column.read(part.histograms()?, selector.counts_only);
+                if let Some(edges) = selector.edges.filter(|_| !column.is_empty()) {
+                    return Err(unsupported(edges));
+                }
                 let (t, v) = part.samples()?;
-                meter.samples(t.len());
-                ticker.tick(t.len())?;
+                let samples = t.len() + column.samples();
+                meter.samples(samples);
+                ticker.tick(samples)?;
                 let points = points(&spec, without_stale(t, v, &mut kept_t, &mut kept_v));
-                if points.is_empty() {
+                let live = column.live(&mut live);
+                let histograms: Vec<_> =
+                    live.t.iter().zip(live.h).map(|(t, h)| (TimestampMs(*t), Arc::clone(h))).collect();
+                if points.is_empty() && histograms.is_empty() {
                     continue;
                 }
-                held.grow(points.len())?;
-                self.tally(|tally| tally.whole(points.len() as u64, points.len() as u64));
-                series.push(MatrixSeries { labels: part.labels()?, points });
+                let samples = points.len() + histograms.iter().map(|(_, h)| h.samples()).sum::<usize>();
+                held.grow(samples)?;
+                self.tally(|tally| tally.whole(samples as u64, samples as u64));
+                series.push(MatrixSeries { labels: part.labels()?, points, histograms });
             }
             meter.tell(&*part)?;
         }
         Ok(series)
     }
+}
+
+/// Between histograms nothing is interpolated where the whole query is a range of them.
+fn unsupported(edges: Edges) -> QueryError {
+    let modifier = match edges {
+        Edges::Anchored => "anchored",
+        Edges::Smoothed => "smoothed",
+    };
+    let message = format!("{modifier} modifier is not supported with histograms");
+    QueryError::Execution { position: None, message }
 }

@@ -73,10 +73,16 @@ fn merge(rows: Rows, budget: &Arc<Budget>, watch: &Watch) -> Result<Rows, QueryE
         for &i in group {
             labels.drop_name |= rows.labels(i).drop_name;
             for (step, v) in rows.values(i) {
-                if row.has(step) {
+                if row.occupied(step) {
                     return Err(collision(&labels));
                 }
                 row.set(step, v);
+            }
+            for (step, h) in rows.histograms(i) {
+                if row.occupied(*step) {
+                    return Err(collision(&labels));
+                }
+                row.set_histogram(*step, Arc::clone(h));
             }
         }
         merged.push(labels, &row)?;

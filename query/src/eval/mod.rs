@@ -9,12 +9,14 @@ mod aggregate;
 mod binary;
 mod budget;
 pub(crate) mod dates;
-mod float_text;
+pub(crate) mod float_text;
 mod grid;
 mod histogram;
+mod histogram_column;
 mod info;
-mod kahan;
+pub(crate) mod kahan;
 pub(crate) mod labels;
+mod map;
 pub(crate) mod math;
 mod matrix;
 mod merge;
@@ -25,6 +27,7 @@ mod pipeline;
 mod pool;
 pub(crate) mod range;
 mod relabel;
+mod remarks;
 mod rows;
 mod sort;
 mod stream;
@@ -140,7 +143,7 @@ impl Evaluator<'_> {
             }
             Op::Info(info) => self.info(info, grid, node.span),
             Op::Nothing(vector) => self.vector(*vector, grid).map(|_| self.rows(grid)),
-            Op::Aggregate(a) => self.aggregate(a, grid),
+            Op::Aggregate(_) => self.aggregate(id, grid),
             Op::Invariant(inner) => {
                 let once = self.tally_once(grid.count, || self.vector(*inner, &grid.first_only()))?;
                 self.repeat(once, grid)
@@ -194,10 +197,14 @@ impl Evaluator<'_> {
         let mut rows = self.rows(grid);
         let mut row = RowBuf::new(grid.count);
         for i in 0..once.len() {
+            row.clear();
             if let Some((_, v)) = once.values(i).next() {
                 row.fill(v);
-                rows.push(once.labels(i).clone(), &row)?;
             }
+            if let Some((_, h)) = once.histograms(i).first() {
+                (0..grid.count).for_each(|step| row.set_histogram(step, Arc::clone(h)));
+            }
+            rows.push(once.labels(i).clone(), &row)?;
         }
         Ok(rows)
     }

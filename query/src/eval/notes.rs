@@ -1,7 +1,9 @@
 //! What a query remarks about its own result: warnings and infos.
 
 use super::float_text::general;
+use super::remarks::{Operation, Remark, Remarks};
 use crate::Position;
+use crate::native::Nan;
 use crate::parse::Span;
 use cardinal_storage::model::TimestampMs;
 use std::collections::BTreeMap;
@@ -89,10 +91,85 @@ impl Notes {
         self.info(format!("{text}: {metric:?}"), span);
     }
 
-    /// An operator that floats do not have.
-    pub(crate) fn incompatible_types(&mut self, operator: &str, span: Span) {
+    /// An operator that what is on its sides (`float`, `histogram`) does not have.
+    pub(crate) fn incompatible_types(&mut self, left: &str, operator: &str, right: &str, span: Span) {
         let text = "incompatible sample types encountered for binary operator";
-        self.info(format!("{text} {operator:?}: float {operator} float"), span);
+        self.info(format!("{text} {operator:?}: {left} {operator} {right}"), span);
+    }
+
+    /// An operator between exponential and custom buckets.
+    pub(crate) fn incompatible_buckets(&mut self, operator: &str, span: Span) {
+        self.warn(format!("incompatible bucket layout encountered for binary operator {operator}"), span);
+    }
+
+    /// Floats and histograms in one group.
+    pub(crate) fn mixed_group(&mut self, span: Span) {
+        self.warn("encountered a mix of histograms and floats for aggregation".into(), span);
+    }
+
+    /// Histograms in an aggregation of floats.
+    pub(crate) fn ignored_in_aggregation(&mut self, aggregation: &str, span: Span) {
+        self.info(format!("ignored histogram in {aggregation} aggregation"), span);
+    }
+
+    /// Classic and native histograms with the same labels.
+    pub(crate) fn mixed_classic(&mut self, metric: &str, span: Span) {
+        let text = "vector contains a mix of classic and native histograms";
+        self.warn(for_metric(text.into(), metric), span);
+    }
+
+    /// Observations of NaN that a quantile had to do with.
+    pub(crate) fn nan_in_quantile(&mut self, nan: Nan, metric: &str, span: Span) {
+        let what = match nan {
+            Nan::Nothing => return,
+            Nan::Skewed => "result is skewed higher",
+            Nan::Result => "result is NaN",
+        };
+        let text = format!("input to histogram_quantile has NaN observations, {what}");
+        self.info(for_metric(text, metric), span);
+    }
+
+    /// Observations of NaN, which are in no fraction.
+    pub(crate) fn nan_in_fraction(&mut self, metric: &str, span: Span) {
+        let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+        self.info(for_metric(text.into(), metric), span);
+    }
+
+    /// What was met among the histograms of a metric.
+    pub(crate) fn remarks(&mut self, remarks: &mut Remarks, metric: &str, span: Span) {
+        remarks.drain().for_each(|r| self.remark(r, metric, span));
+    }
+
+    /// One remark on the histograms of a metric.
+    pub(crate) fn remark(&mut self, remark: Remark, metric: &str, span: Span) {
+        let name = |text: &str| format!("{text} {metric:?}");
+        let operation = |text: &str, o: Operation| format!("{text} {}", o.name());
+        match remark {
+            Remark::MixedWithFloats => {
+                self.warn(name("encountered a mix of histograms and floats for metric name"), span);
+            }
+            Remark::MixedSchemas => self.warn(
+                name(
+                    "vector contains a mix of histograms with exponential and custom buckets schemas for \
+                     metric name",
+                ),
+                span,
+            ),
+            Remark::NotCounter => {
+                self.warn(name("this native histogram metric is not a counter:"), span);
+            }
+            Remark::NotGauge => self.warn(name("this native histogram metric is not a gauge:"), span),
+            Remark::Ignored => self.info(
+                name("ignored histograms in a range containing both floats and histograms for metric name"),
+                span,
+            ),
+            Remark::Reconciled(o) => {
+                self.info(operation("mismatched custom buckets were reconciled during", o), span);
+            }
+            Remark::Collision(o) => {
+                self.warn(operation("conflicting counter resets during histogram", o), span);
+            }
+        }
     }
 
     /// Histograms whose counts were not monotonic.
@@ -178,15 +255,24 @@ mod tests {
             bucket_max: 1.0,
             difference_max: 0.5,
         };
+        notes.remark(Remark::NotGauge, "h", span);
+        notes.remark(Remark::Reconciled(Operation::Addition), "h", span);
         notes.forced_monotonicity("", fixes, span);
         notes.forced_monotonicity("", Fixes { last: TimestampMs(60_000), bucket_max: 5.0, ..fixes }, span);
         let (warnings, infos) = notes.texts("0123456789");
-        assert_eq!(warnings, ["PromQL warning: quantile value should be between 0 and 1, got 1.5 (1:6)"]);
+        assert_eq!(
+            warnings,
+            [
+                "PromQL warning: quantile value should be between 0 and 1, got 1.5 (1:6)",
+                "PromQL warning: this native histogram metric is not a gauge: \"h\" (1:6)",
+            ]
+        );
         assert_eq!(
             infos,
             [
                 "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets 1 to 5, with a max diff of 0.5, over 2 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1:6)",
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:3)",
+                "PromQL info: mismatched custom buckets were reconciled during addition (1:6)",
             ]
         );
     }

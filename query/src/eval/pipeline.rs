@@ -5,17 +5,21 @@
 //! only then can no two of them become one.
 
 use super::budget::{Held, Ticker};
-use super::math::{self, MathFunction};
+use super::histogram_column::{HistogramColumn, newest_of_both};
+use super::map::Map;
 use super::meter::Meter;
 use super::misuse::Misuse;
 use super::notes::Notes;
-use super::range::{RangeCall, RangeFunction, RangeScratch, Reach, Samples, WindowSpec, smoothed};
+use super::range::{
+    RangeCall, RangeFunction, RangeScratch, Reach, Samples, WindowSpec, smoothed, smoothed_of_both,
+};
+use super::remarks::Remarks;
 use super::rows::RowBuf;
 use super::tally::{Tally, lift};
 use super::{Evaluator, Grid};
 use crate::QueryError;
 use crate::parse::Span;
-use crate::parse::ast::{BinaryOp, Edges};
+use crate::parse::ast::Edges;
 use crate::plan::{MapOp, NodeId, Op, Selector, Windows};
 use crate::source::Part;
 use cardinal_storage::model::{DurationMs, METRIC_NAME, TimeRange, is_stale};
@@ -31,6 +35,8 @@ pub(crate) struct Pipeline<'q> {
     pub(crate) drops_name: bool,
     /// Whether a range function took the name.
     pub(crate) strict: bool,
+    /// Whether no series may have histograms.
+    pub(crate) floats_alone: bool,
 }
 
 /// One operation on one series.
@@ -38,59 +44,21 @@ enum Stage {
     /// The newest sample at each step, or its time.
     Instant { spec: WindowSpec, time: bool },
     /// The value at each step, interpolated between the samples around it.
-    Smoothed { spec: WindowSpec },
+    Smoothed { spec: WindowSpec, argument: Span },
     /// A function of windows: of the samples, or of the values before (a subquery).
     Range {
         function: RangeFunction,
         spec: WindowSpec,
         params: Vec<Vec<f64>>,
-        counter: Option<Span>,
+        /// Where the series stand in the query.
+        argument: Span,
+        /// Whether they have their metric names still.
+        named: bool,
         inner: Option<Grid>,
         misuse: Misuse,
     },
     /// A function of each value.
     Map(Map),
-}
-
-/// A function of each value, its scalar arguments known at each step.
-pub(crate) enum Map {
-    Math(MathFunction),
-    Clamp { low: Option<Vec<f64>>, high: Option<Vec<f64>> },
-    Round(Vec<f64>),
-    Negate,
-    EvaluationTime(Grid),
-    Scalar { op: BinaryOp, scalar: Vec<f64>, scalar_left: bool, return_bool: bool },
-}
-
-impl Map {
-    /// Applies it to all values of a row.
-    pub(crate) fn apply(&self, row: &mut RowBuf) {
-        match self {
-            Self::Math(f) => row.map(|_, v| f.apply(v)),
-            Self::Clamp { low, high } => row.filter_map(|i, v| {
-                let low = low.as_ref().map_or(f64::NEG_INFINITY, |l| l[i]);
-                math::clamp(v, low, high.as_ref().map_or(f64::INFINITY, |h| h[i]))
-            }),
-            Self::Round(unit) => row.map(|i, v| math::round(v, unit[i])),
-            Self::Negate => row.map(|_, v| -v),
-            Self::EvaluationTime(grid) => row.map(|i, _| grid.at(i).0 as f64 / 1000.0),
-            Self::Scalar { op, scalar, scalar_left, return_bool } => row.filter_map(|i, v| {
-                let (a, b) = if *scalar_left { (scalar[i], v) } else { (v, scalar[i]) };
-                let (result, holds) = math::binary(*op, a, b);
-                match (op.is_comparison(), return_bool) {
-                    (true, true) => Some(f64::from(u8::from(holds))),
-                    // A filter keeps the vector's value, on whichever side it stands.
-                    (true, false) => holds.then_some(v),
-                    (false, _) => Some(result),
-                }
-            }),
-        }
-    }
-
-    /// Whether the metric name goes with it.
-    pub(crate) fn drops_name(&self) -> bool {
-        !matches!(self, Self::Scalar { op, return_bool: false, .. } if op.is_comparison())
-    }
 }
 
 impl<'q> Evaluator<'q> {
@@ -118,7 +86,6 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn map_operand(&self, id: NodeId) -> Option<NodeId> {
         match &self.plan.node(id).op {
             Op::Map { vector, .. } => Some(*vector),
-            Op::VectorScalar { op: BinaryOp::TrimLower | BinaryOp::TrimUpper, .. } => None,
             Op::VectorScalar { lhs, rhs, scalar_left, .. } => Some(if *scalar_left { *rhs } else { *lhs }),
             _ => None,
         }
@@ -127,9 +94,11 @@ impl<'q> Evaluator<'q> {
     /// The per-value operation `id` with its scalars evaluated.
     pub(crate) fn map(&self, id: NodeId, grid: &Grid) -> Result<Map, QueryError> {
         let scalar = |id: &Option<NodeId>| id.map(|id| self.kept_scalar(id, grid)).transpose();
-        Ok(match &self.plan.node(id).op {
+        let node = self.plan.node(id);
+        Ok(match &node.op {
             Op::Map { map: MapOp::Math(f), .. } => Map::Math(*f),
             Op::Map { map: MapOp::Negate, .. } => Map::Negate,
+            Op::Map { map: MapOp::Statistic(statistic), .. } => Map::Statistic(*statistic),
             Op::Map { map: MapOp::EvaluationTime, .. } => Map::EvaluationTime(*grid),
             Op::Map { map: MapOp::Round(unit), .. } => Map::Round(self.kept_scalar(*unit, grid)?),
             Op::Map { map: MapOp::Clamp { low, high }, .. } => {
@@ -140,6 +109,7 @@ impl<'q> Evaluator<'q> {
                 scalar: self.kept_scalar(if *scalar_left { *lhs } else { *rhs }, grid)?,
                 scalar_left: *scalar_left,
                 return_bool: *return_bool,
+                span: node.span,
             },
             other => unreachable!("{other:?} is no operation on single values"),
         })
@@ -152,10 +122,10 @@ impl<'q> Evaluator<'q> {
 
     /// A selector or a range function, perhaps of a subquery over another pipeline.
     fn window_stage(&self, id: NodeId, grid: &Grid) -> Result<Option<Pipeline<'q>>, QueryError> {
-        let plan = self.plan;
-        match &plan.node(id).op {
-            Op::Instant(selector) => Ok(Some(self.instant(selector, grid, false))),
-            Op::Timestamp(selector) => Ok(Some(self.instant(selector, grid, true))),
+        let node = self.plan.node(id);
+        match &node.op {
+            Op::Instant(selector) => Ok(Some(self.instant(selector, grid, false, node.span))),
+            Op::Timestamp(selector) => Ok(Some(self.instant(selector, grid, true, node.span))),
             Op::Range { function, windows, params, argument } => {
                 let Some((mut pipeline, spec, inner)) = self.windows_stage(windows, grid)? else {
                     return Ok(None);
@@ -164,11 +134,10 @@ impl<'q> Evaluator<'q> {
                     params.iter().map(|p| self.kept_scalar(*p, grid)).collect::<Result<Vec<_>, _>>()?;
                 let misuse = Misuse::of(*function, &params, *argument);
                 let named = !pipeline.drops_name || self.delayed;
-                let counter = (function.wants_counter() && named).then_some(*argument);
                 pipeline.drops_name |= !function.keeps_name();
                 pipeline.strict |= !function.keeps_name();
-                let function = *function;
-                pipeline.stages.push(Stage::Range { function, spec, params, counter, inner, misuse });
+                let (function, argument) = (*function, *argument);
+                pipeline.stages.push(Stage::Range { function, spec, params, argument, named, inner, misuse });
                 pipeline.grid = *grid;
                 Ok(Some(pipeline))
             }
@@ -184,8 +153,10 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Option<Pipeline<'q>>, QueryError> {
         let Some((mut pipeline, spec, inner)) = self.windows_stage(windows, grid)? else { return Ok(None) };
         let function = RangeFunction::Present;
-        let (params, misuse) = (Vec::new(), Misuse::of(function, &[], Span::default()));
-        pipeline.stages.push(Stage::Range { function, spec, params, counter: None, inner, misuse });
+        let (params, argument) = (Vec::new(), Span::default());
+        let misuse = Misuse::of(function, &[], argument);
+        let named = false;
+        pipeline.stages.push(Stage::Range { function, spec, params, argument, named, inner, misuse });
         pipeline.grid = *grid;
         Ok(Some(pipeline))
     }
@@ -209,8 +180,14 @@ impl<'q> Evaluator<'q> {
         }
     }
 
-    /// The newest samples of series, or their times in seconds.
-    pub(crate) fn instant(&self, selector: &'q Selector, grid: &Grid, time: bool) -> Pipeline<'q> {
+    /// The newest samples of series, or their times in seconds. `argument`: where the series stand in the query.
+    pub(crate) fn instant(
+        &self,
+        selector: &'q Selector,
+        grid: &Grid,
+        time: bool,
+        argument: Span,
+    ) -> Pipeline<'q> {
         let plain = WindowSpec {
             grid: *grid,
             range: self.lookback,
@@ -221,7 +198,7 @@ impl<'q> Evaluator<'q> {
         let (spec, stage) = if selector.edges == Some(Edges::Smoothed) {
             let reach = Reach { edges: Edges::Smoothed, before: DurationMs(0), beyond: self.lookback };
             let spec = WindowSpec { reach: Some(reach), ..plain };
-            (spec, Stage::Smoothed { spec })
+            (spec, Stage::Smoothed { spec, argument })
         } else {
             (plain, Stage::Instant { spec: plain, time })
         };
@@ -249,6 +226,7 @@ impl<'q> Evaluator<'q> {
             grid: spec.grid,
             drops_name: false,
             strict: false,
+            floats_alone: false,
         }
     }
 }
@@ -258,14 +236,30 @@ pub(crate) struct Scratch {
     rows: Vec<RowBuf>,
     t: Vec<i64>,
     v: Vec<f64>,
+    /// The histograms of the series at hand: as they are stored, as a stage before has left them, and without staleness
+    /// markers.
+    stored: HistogramColumn,
+    computed: HistogramColumn,
+    live: HistogramColumn,
     range: RangeScratch,
     /// What is still to be met, of each stage that has steps.
     misuse: Vec<Option<Misuse>>,
-    /// The rates of the series at hand that gave any value, whatever is made of it later.
-    rated: Vec<Span>,
+    /// What is to be remarked on the series at hand, once its name is looked up.
+    met: Vec<Met>,
     notes: Notes,
     tally: Tally,
     _held: Held,
+}
+
+/// What a stage met in a series.
+struct Met {
+    /// Where the series stands in the query.
+    argument: Span,
+    /// Whether it has its name still.
+    named: bool,
+    /// Whether it was taken for a counter and gave any float, whatever is made of it later.
+    rated: bool,
+    remarks: Remarks,
 }
 
 /// What one series cost.
@@ -303,7 +297,7 @@ impl<'q> Pipeline<'q> {
                 Stage::Map(_) => None,
             });
             let steps = match stage {
-                Stage::Instant { spec, .. } | Stage::Smoothed { spec } | Stage::Range { spec, .. } => {
+                Stage::Instant { spec, .. } | Stage::Smoothed { spec, .. } | Stage::Range { spec, .. } => {
                     spec.grid.count
                 }
                 Stage::Map(_) => continue,
@@ -311,14 +305,28 @@ impl<'q> Pipeline<'q> {
             held.grow(steps)?;
             rows.push(RowBuf::new(steps));
         }
-        let (notes, range) = (Notes::default(), RangeScratch::default());
-        let (t, v, rated) = (Vec::new(), Vec::new(), Vec::new());
         let first = self.stages.first().map_or(self.grid, |stage| match stage {
-            Stage::Instant { spec, .. } | Stage::Smoothed { spec } | Stage::Range { spec, .. } => spec.grid,
+            Stage::Instant { spec, .. } | Stage::Smoothed { spec, .. } | Stage::Range { spec, .. } => {
+                spec.grid
+            }
             Stage::Map(_) => self.grid,
         });
         let tally = eval.worker_tally(&first, rows.len() > 1);
-        Ok(Scratch { rows, t, v, range, misuse, rated, notes, tally, _held: held })
+        let column = HistogramColumn::default;
+        Ok(Scratch {
+            rows,
+            t: Vec::new(),
+            v: Vec::new(),
+            stored: column(),
+            computed: column(),
+            live: column(),
+            range: RangeScratch::default(),
+            misuse,
+            met: Vec::new(),
+            notes: Notes::default(),
+            tally,
+            _held: held,
+        })
     }
 
     /// What a worker counted, over the grid of the rows that leave.
@@ -344,11 +352,16 @@ impl<'q> Pipeline<'q> {
         let mut meter = Meter::new(eval);
         while part.advance()? {
             meter.series(part)?;
+            scratch.stored.read(part.histograms()?, self.selector.counts_only);
             let (t, v) = part.samples()?;
-            meter.samples(t.len());
-            ticker.tick(t.len() + self.grid.count)?;
-            if t.is_empty() {
+            let samples = t.len() + scratch.stored.samples();
+            meter.samples(samples);
+            ticker.tick(samples + self.grid.count)?;
+            if samples == 0 {
                 continue;
+            }
+            if self.floats_alone && !scratch.stored.is_empty() {
+                return Err(not_floats(part)?);
             }
             let work = self.pass(t, v, &mut scratch, eval)?;
             ticker.tick(work.total)?;
@@ -356,7 +369,7 @@ impl<'q> Pipeline<'q> {
             if !row.is_empty() {
                 consume(part, row)?;
             }
-            self.remark(part, &scratch.rated, &mut scratch.notes)?;
+            self.remark(part, &mut scratch)?;
         }
         meter.tell(part)?;
         let tally = self.lifted(scratch.tally);
@@ -378,44 +391,37 @@ impl<'q> Pipeline<'q> {
         let mut level = 0;
         let mut work = Work::default();
         let last = scratch.rows.len() - 1;
-        scratch.rated.clear();
+        scratch.met.clear();
         for stage in &self.stages {
             match stage {
-                Stage::Map(map) => map.apply(&mut scratch.rows[level - 1]),
+                Stage::Map(map) => map.apply(&mut scratch.rows[level - 1], &mut scratch.notes),
                 Stage::Instant { spec, time } => {
-                    let found = newest(spec, *time, t, v, &mut scratch.rows[level]);
-                    scratch.tally.instants(&scratch.rows[level], found, level == last);
-                    work.add(spec.grid.count);
-                    level += 1;
-                }
-                Stage::Smoothed { spec } => {
-                    let samples = without_stale(t, v, &mut scratch.t, &mut scratch.v);
-                    let found = smoothed(spec, samples, &mut scratch.rows[level]);
-                    scratch.tally.instants(&scratch.rows[level], found, level == last);
-                    work.add(spec.grid.count);
-                    level += 1;
-                }
-                Stage::Range { function, spec, params, inner, counter, .. } => {
-                    let (before, rows) = scratch.rows.split_at_mut(level);
-                    let samples = match inner {
-                        Some(grid) => row_samples(&before[level - 1], grid, &mut scratch.t, &mut scratch.v),
-                        None => without_stale(t, v, &mut scratch.t, &mut scratch.v),
+                    let (row, column) = (&mut scratch.rows[level], &scratch.stored);
+                    let found = match column.is_empty() {
+                        true => newest(spec, *time, t, v, row),
+                        false => newest_of_both(spec, *time, (t, v), column, row),
                     };
-                    let call = RangeCall { function: *function, spec: *spec, params, watch: &eval.watch };
-                    let held = call.row(samples, &mut scratch.range, &mut rows[0]);
-                    if let Some(misuse) = &mut scratch.misuse[level] {
-                        misuse.check(eval, *function, params, scratch.range.windows())?;
-                    }
-                    scratch.rated.extend(counter.filter(|_| !rows[0].is_empty()));
-                    let windows = scratch.range.windows();
-                    if inner.is_none() {
-                        scratch.tally.samples(spec, windows, held);
-                    }
-                    if level == last {
-                        scratch.tally.windows(windows, held);
-                    }
+                    scratch.tally.instants(&scratch.rows[level], found, level == last);
                     work.add(spec.grid.count);
-                    work.add(usize::try_from(held).unwrap_or(usize::MAX));
+                    level += 1;
+                }
+                Stage::Smoothed { spec, argument } => {
+                    let samples = without_stale(t, v, &mut scratch.t, &mut scratch.v);
+                    let row = &mut scratch.rows[level];
+                    let mut found = smoothed(spec, samples, row);
+                    if !scratch.stored.is_empty() {
+                        let histograms = scratch.stored.live(&mut scratch.live);
+                        let mut met = Met::of(*argument, true);
+                        smoothed_of_both(spec, samples, histograms, row, &mut met.remarks);
+                        scratch.met.push(met);
+                        found = row.samples() as u64;
+                    }
+                    scratch.tally.instants(&scratch.rows[level], found, level == last);
+                    work.add(spec.grid.count);
+                    level += 1;
+                }
+                Stage::Range { .. } => {
+                    self.window(stage, level, (t, v), scratch, eval, &mut work)?;
                     level += 1;
                 }
             }
@@ -423,19 +429,90 @@ impl<'q> Pipeline<'q> {
         Ok(work)
     }
 
-    /// Remarks on rates of what is no counter by its name.
-    fn remark(&self, part: &mut dyn Part, rated: &[Span], notes: &mut Notes) -> Result<(), QueryError> {
-        for span in rated {
+    /// Computes the row of a function of windows.
+    fn window(
+        &self,
+        stage: &Stage,
+        level: usize,
+        (t, v): (&[i64], &[f64]),
+        scratch: &mut Scratch,
+        eval: &Evaluator<'_>,
+        work: &mut Work,
+    ) -> Result<(), QueryError> {
+        let Stage::Range { function, spec, params, argument, named, inner, .. } = stage else {
+            return Ok(());
+        };
+        let (before, rows) = scratch.rows.split_at_mut(level);
+        let (samples, column) = match inner {
+            Some(grid) => {
+                let row = &before[level - 1];
+                scratch.computed.read_row(row, grid);
+                (row_samples(row, grid, &mut scratch.t, &mut scratch.v), &scratch.computed)
+            }
+            None => (without_stale(t, v, &mut scratch.t, &mut scratch.v), &scratch.stored),
+        };
+        let call = RangeCall { function: *function, spec: *spec, params, watch: &eval.watch };
+        let (stored, last) = (inner.is_none(), rows.len() == 1);
+        let mut held = call.row(samples, &mut scratch.range, &mut rows[0]);
+        if stored {
+            scratch.tally.samples(spec, scratch.range.windows(), held);
+        }
+        if last {
+            scratch.tally.windows(scratch.range.windows(), held);
+        }
+        if let Some(misuse) = &mut scratch.misuse[level] {
+            misuse.check(eval, *function, params, scratch.range.windows())?;
+        }
+        let mut met = Met::of(*argument, *named);
+        if !column.is_empty() {
+            let histograms = column.live(&mut scratch.live);
+            held +=
+                call.histogram_row(samples, histograms, &mut scratch.range, &mut rows[0], &mut met.remarks);
+            let (windows, sizes) = scratch.range.histogram_windows();
+            if stored {
+                scratch.tally.histograms(spec, windows, sizes);
+            }
+            if last {
+                scratch.tally.histogram_windows(windows, sizes);
+            }
+        }
+        met.rated = function.wants_counter() && *named && !rows[0].has_no_values();
+        if met.rated || !met.remarks.is_empty() {
+            scratch.met.push(met);
+        }
+        work.add(spec.grid.count);
+        work.add(usize::try_from(held).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
+    /// Remarks on what was met in a series, among it rates of what is no counter by its name.
+    fn remark(&self, part: &mut dyn Part, scratch: &mut Scratch) -> Result<(), QueryError> {
+        for mut met in scratch.met.drain(..) {
             let name = match self.selector.name() {
+                _ if !met.named => std::borrow::Cow::Borrowed(""),
                 Some(name) => std::borrow::Cow::Borrowed(name),
                 None => part.label(METRIC_NAME)?.unwrap_or_default(),
             };
-            if !is_counter_name(&name) {
-                notes.possible_non_counter(&name, *span);
+            scratch.notes.remarks(&mut met.remarks, &name, met.argument);
+            if met.rated && !is_counter_name(&name) {
+                scratch.notes.possible_non_counter(&name, met.argument);
             }
         }
         Ok(())
     }
+}
+
+impl Met {
+    fn of(argument: Span, named: bool) -> Self {
+        Self { argument, named, rated: false, remarks: Remarks::default() }
+    }
+}
+
+/// Says that the series at hand has histograms where none may be.
+fn not_floats(part: &mut dyn Part) -> Result<QueryError, QueryError> {
+    let labels = part.labels()?;
+    let message = format!("this should be an info metric, with float samples: {labels}");
+    Ok(QueryError::Execution { position: None, message })
 }
 
 /// Whether a rate of a metric with this name needs no remark.

@@ -3,38 +3,101 @@
 //! A [`RowBuf`] is one row over all steps: the scratch that every operation reads and writes. [`Rows`] keeps many of
 //! them, each cut to the steps between its first and last value, in three flat columns: series that live for a
 //! fraction of the range cost that fraction.
+//!
+//! Values are floats. The few rows that have native histograms too keep them beside their floats, in a list by step;
+//! a step has a float, a histogram, or nothing. What speaks of values means floats alone unless it says otherwise.
 
 use super::budget::{Budget, Held, Ticker, Watch};
 use super::grid::Grid;
-use crate::{MatrixSeries, QueryError, VectorSample};
+use crate::native::FloatHistogram;
+use crate::{MatrixSeries, QueryError, SampleValue, VectorSample};
 use cardinal_storage::model::{LabelSet, TimestampMs};
 use std::sync::Arc;
 
 /// Bits in a word of a mask.
 const WORD: usize = u64::BITS as usize;
 
-/// One row: a value or nothing for each step.
+/// A histogram at a step. Shared: the same one is often at several steps, and in several rows.
+pub(crate) type StepHistogram = (usize, Arc<FloatHistogram>);
+
+/// One row: a value, a histogram or nothing for each step.
 #[derive(Clone, Debug)]
 pub(crate) struct RowBuf {
     values: Vec<f64>,
     mask: Vec<u64>,
+    /// Ascending by step, at none of which there is a value.
+    histograms: Vec<StepHistogram>,
 }
 
 impl RowBuf {
     /// A row of `steps` steps without values.
     pub(crate) fn new(steps: usize) -> Self {
-        Self { values: vec![0.0; steps], mask: vec![0; steps.div_ceil(WORD)] }
+        Self { values: vec![0.0; steps], mask: vec![0; steps.div_ceil(WORD)], histograms: Vec::new() }
     }
 
-    /// Takes on the values of `other`, which has as many steps.
+    /// Takes on the values and histograms of `other`, which has as many steps.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.values.copy_from_slice(&other.values);
         self.mask.copy_from_slice(&other.mask);
+        self.histograms.clone_from(&other.histograms);
     }
 
-    /// Removes all values.
+    /// Removes all values and histograms.
     pub(crate) fn clear(&mut self) {
         self.mask.fill(0);
+        self.histograms.clear();
+    }
+
+    /// Removes all values; histograms stay.
+    pub(crate) fn clear_values(&mut self) {
+        self.mask.fill(0);
+    }
+
+    /// The histograms by step, ascending.
+    pub(crate) fn histograms(&self) -> &[StepHistogram] {
+        &self.histograms
+    }
+
+    /// Whether there is any histogram.
+    #[inline]
+    pub(crate) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histogram at `step`.
+    pub(crate) fn histogram(&self, step: usize) -> Option<&Arc<FloatHistogram>> {
+        let at = self.histograms.binary_search_by_key(&step, |(s, _)| *s).ok()?;
+        Some(&self.histograms[at].1)
+    }
+
+    /// Puts a histogram at `step`, in place of what is there.
+    pub(crate) fn set_histogram(&mut self, step: usize, h: Arc<FloatHistogram>) {
+        self.unset(step);
+        // In order, as a rule.
+        if self.histograms.last().is_none_or(|(last, _)| *last < step) {
+            return self.histograms.push((step, h));
+        }
+        match self.histograms.binary_search_by_key(&step, |(s, _)| *s) {
+            Ok(at) => self.histograms[at].1 = h,
+            Err(at) => self.histograms.insert(at, (step, h)),
+        }
+    }
+
+    /// Takes all histograms away.
+    pub(crate) fn take_histograms(&mut self) -> Vec<StepHistogram> {
+        std::mem::take(&mut self.histograms)
+    }
+
+    /// Removes the histograms, and the values, at the steps that `keep` refuses.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        self.filter_map(|step, v| keep(step).then_some(v));
+        self.histograms.retain(|(step, _)| keep(*step));
+    }
+
+    /// Whether there is a value or a histogram at `step`.
+    #[inline]
+    pub(crate) fn occupied(&self, step: usize) -> bool {
+        self.has(step) || (self.has_histograms() && self.histogram(step).is_some())
     }
 
     /// Sets the value at `step`.
@@ -62,8 +125,18 @@ impl RowBuf {
         self.has(step).then(|| self.values[step])
     }
 
-    /// Whether there is no value at all.
+    /// What the row counts as against the bound of samples.
+    pub(crate) fn samples(&self) -> usize {
+        self.count() + histogram_samples(&self.histograms)
+    }
+
+    /// Whether there is neither a value nor a histogram.
     pub(crate) fn is_empty(&self) -> bool {
+        self.has_no_values() && self.histograms.is_empty()
+    }
+
+    /// Whether there is no value.
+    pub(crate) fn has_no_values(&self) -> bool {
         self.mask.iter().all(|&w| w == 0)
     }
 
@@ -118,6 +191,11 @@ impl RowBuf {
     }
 }
 
+/// What histograms count as against the bound of samples.
+fn histogram_samples(histograms: &[StepHistogram]) -> usize {
+    histograms.iter().map(|(_, h)| h.samples()).sum()
+}
+
 /// The positions of the set bits, ascending.
 fn bits(mask: &[u64]) -> impl Iterator<Item = usize> + '_ {
     mask.iter().enumerate().flat_map(|(w, &word)| {
@@ -133,11 +211,16 @@ fn bits(mask: &[u64]) -> impl Iterator<Item = usize> + '_ {
 /// Where a row's values stand in the flat columns, and which steps they cover.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
-    first: usize,
-    len: usize,
+    first: u32,
+    len: u32,
     values_at: usize,
     mask_at: usize,
+    /// Which list of histograms is the row's, or [`NO_HISTOGRAMS`].
+    histograms: u32,
 }
+
+/// A row has floats alone.
+const NO_HISTOGRAMS: u32 = u32::MAX;
 
 /// The labels of one row.
 #[derive(Clone, Debug)]
@@ -156,6 +239,8 @@ pub(crate) struct Rows {
     extents: Vec<Extent>,
     values: Vec<f64>,
     mask: Vec<u64>,
+    /// One list for each row that has any.
+    histograms: Vec<Box<[StepHistogram]>>,
     held: Held,
 }
 
@@ -168,6 +253,7 @@ impl Rows {
             extents: Vec::new(),
             values: Vec::new(),
             mask: Vec::new(),
+            histograms: Vec::new(),
             held: Held::none(budget),
         }
     }
@@ -184,11 +270,18 @@ impl Rows {
 
     /// Adds a row, unless it is empty.
     pub(crate) fn push(&mut self, labels: RowLabels, row: &RowBuf) -> Result<(), QueryError> {
-        let Some((first, last)) = row.bounds() else { return Ok(()) };
-        let len = last - first + 1;
+        let bounds = row.bounds();
+        if bounds.is_none() && !row.has_histograms() {
+            return Ok(());
+        }
+        let histograms = self.keep_histograms(row)?;
+        let (first, len) = bounds.map_or((0, 0), |(first, last)| (first, last - first + 1));
         self.held.grow(len)?;
-        self.extents.push(Extent { first, len, values_at: self.values.len(), mask_at: self.mask.len() });
-        self.values.extend_from_slice(&row.values[first..=last]);
+        let (values_at, mask_at) = (self.values.len(), self.mask.len());
+        // Steps are no more than samples, of which far fewer are allowed.
+        let fit = |n: usize| u32::try_from(n).expect("a query's steps are bounded");
+        self.extents.push(Extent { first: fit(first), len: fit(len), values_at, mask_at, histograms });
+        self.values.extend_from_slice(&row.values[first..first + len]);
         self.labels.push(labels);
         let (word, shift) = (first / WORD, first % WORD);
         for i in 0..len.div_ceil(WORD) {
@@ -197,6 +290,16 @@ impl Rows {
             self.mask.push(low | high);
         }
         Ok(())
+    }
+
+    /// Keeps the histograms of a row; which list they are.
+    fn keep_histograms(&mut self, row: &RowBuf) -> Result<u32, QueryError> {
+        if !row.has_histograms() {
+            return Ok(NO_HISTOGRAMS);
+        }
+        self.held.grow(histogram_samples(&row.histograms))?;
+        self.histograms.push(row.histograms.clone().into());
+        Ok(u32::try_from(self.histograms.len() - 1).expect("far fewer are held"))
     }
 
     /// The labels of row `i`.
@@ -212,14 +315,29 @@ impl Rows {
     /// The values of row `i` with their steps.
     pub(crate) fn values(&self, i: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let e = self.extents[i];
-        let mask = &self.mask[e.mask_at..e.mask_at + e.len.div_ceil(WORD)];
-        bits(mask).map(move |b| (e.first + b, self.values[e.values_at + b]))
+        let (first, len) = (e.first as usize, e.len as usize);
+        let mask = &self.mask[e.mask_at..e.mask_at + len.div_ceil(WORD)];
+        bits(mask).map(move |b| (first + b, self.values[e.values_at + b]))
+    }
+
+    /// The histograms of row `i` by step, ascending.
+    pub(crate) fn histograms(&self, i: usize) -> &[StepHistogram] {
+        match self.extents[i].histograms {
+            NO_HISTOGRAMS => &[],
+            list => &self.histograms[list as usize],
+        }
+    }
+
+    /// The steps at which row `i` has a value or a histogram; the former first.
+    pub(crate) fn occupied(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
+        self.values(i).map(|(step, _)| step).chain(self.histograms(i).iter().map(|(step, _)| *step))
     }
 
     /// Copies row `i` into `row`, in place of what it held.
     pub(crate) fn load(&self, i: usize, row: &mut RowBuf) {
         row.clear();
         self.values(i).for_each(|(step, v)| row.set(step, v));
+        row.histograms.extend_from_slice(self.histograms(i));
     }
 
     /// Appends the rows of `other`.
@@ -228,15 +346,17 @@ impl Rows {
             *self = other;
             return;
         }
-        let (values, mask) = (self.values.len(), self.mask.len());
+        let (values, mask, lists) = (self.values.len(), self.mask.len(), self.histograms.len() as u32);
         self.labels.extend(other.labels);
         self.extents.extend(other.extents.iter().map(|e| Extent {
             values_at: e.values_at + values,
             mask_at: e.mask_at + mask,
+            histograms: if e.histograms == NO_HISTOGRAMS { NO_HISTOGRAMS } else { e.histograms + lists },
             ..*e
         }));
         self.values.extend(other.values);
         self.mask.extend(other.mask);
+        self.histograms.extend(other.histograms);
         self.held.absorb(other.held);
     }
 
@@ -248,15 +368,20 @@ impl Rows {
         for (i, l) in labels.into_iter().enumerate() {
             ticker.tick(grid.count)?;
             let points = self.values(i).map(|(step, v)| (grid.at(step), v)).collect();
-            matrix.push(MatrixSeries { labels: l.labels, points });
+            let histogram = |(step, h): &StepHistogram| (grid.at(*step), Arc::clone(h));
+            let histograms = self.histograms(i).iter().map(histogram).collect();
+            matrix.push(MatrixSeries { labels: l.labels, points, histograms });
         }
         Ok(matrix)
     }
 
-    /// The values of the only step as a vector at time `t`.
+    /// What is at the only step as a vector at time `t`.
     pub(crate) fn into_vector(mut self, t: TimestampMs) -> Vec<VectorSample> {
         let labels = std::mem::take(&mut self.labels);
-        let value = |i: usize| self.values(i).next().map(|(_, v)| v);
+        let value = |i: usize| match self.values(i).next() {
+            Some((_, v)) => Some(SampleValue::Float(v)),
+            None => self.histograms(i).first().map(|(_, h)| SampleValue::Histogram(Arc::clone(h))),
+        };
         let sample = |(i, l): (usize, RowLabels)| Some(VectorSample { labels: l.labels, t, v: value(i)? });
         labels.into_iter().enumerate().filter_map(sample).collect()
     }

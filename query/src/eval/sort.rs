@@ -18,6 +18,9 @@ impl Evaluator<'_> {
         span: Span,
     ) -> Result<Rows, QueryError> {
         let mut rows = self.vector(vector, grid)?;
+        if matches!(order, SortOrder::Value { .. }) {
+            rows = floats_alone(rows)?;
+        }
         if grid.start != grid.end {
             self.note(|n| n.sort_in_range(span));
             return Ok(rows);
@@ -37,6 +40,17 @@ impl Evaluator<'_> {
         rows.reorder(&numbers);
         Ok(rows)
     }
+}
+
+/// Histograms have no order: only floats are sorted by value, and kept.
+fn floats_alone(rows: Rows) -> Result<Rows, QueryError> {
+    if (0..rows.len()).all(|i| rows.histograms(i).is_empty()) {
+        return Ok(rows);
+    }
+    rows.transform(|_, row| {
+        row.take_histograms();
+        Ok(())
+    })
 }
 
 /// Ascending or descending; NaN last in both.

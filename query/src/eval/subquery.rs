@@ -1,8 +1,10 @@
 //! Subqueries, and range functions of what had to be computed whole first.
 
+use super::histogram_column::HistogramColumn;
 use super::misuse::Misuse;
 use super::pipeline::is_counter_name;
 use super::range::{RangeCall, RangeFunction, RangeScratch, Samples, WindowSpec};
+use super::remarks::Remarks;
 use super::rows::{RowBuf, Rows};
 use super::tally::{Tally, lift};
 use super::{Evaluator, Grid};
@@ -52,8 +54,7 @@ impl<'q> Evaluator<'q> {
         let misuse = Misuse::of(*function, &params, *argument);
         let (spec, inner, rows) = self.subquery(windows, grid)?;
         let call = RangeCall { function: *function, spec, params: &params, watch: &self.watch };
-        let counter = function.wants_counter().then_some(*argument);
-        let out = self.call_over_rows(call, counter, &inner, &rows, misuse)?;
+        let out = self.call_over_rows(call, *argument, &inner, &rows, misuse)?;
         if !self.delayed && !function.keeps_name() {
             self.refuse_equal_labels(&out)?;
         }
@@ -65,15 +66,16 @@ impl<'q> Evaluator<'q> {
         let (spec, inner, rows) = self.subquery(windows, grid)?;
 
         let call = RangeCall { function: RangeFunction::Present, spec, params: &[], watch: &self.watch };
-        let misuse = Misuse::of(call.function, &[], Span::default());
-        self.call_over_rows(call, None, &inner, &rows, misuse)
+        let argument = Span::default();
+        let misuse = Misuse::of(call.function, &[], argument);
+        self.call_over_rows(call, argument, &inner, &rows, misuse)
     }
 
-    /// Applies a function to each row. `counter`: where the query says so of what should be counters.
+    /// Applies a function to each row. `argument`: what remarks on the series point at.
     fn call_over_rows(
         &self,
         call: RangeCall<'_>,
-        counter: Option<Span>,
+        argument: Span,
         inner: &Grid,
         rows: &Rows,
         mut misuse: Misuse,
@@ -82,6 +84,9 @@ impl<'q> Evaluator<'q> {
         let mut row = RowBuf::new(call.spec.grid.count);
         let mut scratch = RangeScratch::default();
         let (mut t, mut v) = (Vec::new(), Vec::new());
+        let (mut column, mut live, mut remarks) =
+            (HistogramColumn::default(), HistogramColumn::default(), Remarks::default());
+        let mut inside = RowBuf::new(inner.count);
         for i in 0..rows.len() {
             t.clear();
             v.clear();
@@ -89,18 +94,28 @@ impl<'q> Evaluator<'q> {
                 t.push(inner.at(step).0);
                 v.push(value);
             }
-            let held = call.row(Samples { t: &t, v: &v }, &mut scratch, &mut row);
+            let samples = Samples { t: &t, v: &v };
+            let held = call.row(samples, &mut scratch, &mut row);
             self.tally(|tally| tally.windows(scratch.windows(), held));
             misuse.check(self, call.function, call.params, scratch.windows())?;
+            let name = rows.labels(i).labels.metric_name();
+            if !rows.histograms(i).is_empty() {
+                rows.load(i, &mut inside);
+                column.read_row(&inside, inner);
+                let histograms = column.live(&mut live);
+                call.histogram_row(samples, histograms, &mut scratch, &mut row, &mut remarks);
+                let (windows, sizes) = scratch.histogram_windows();
+                self.tally(|tally| tally.histogram_windows(windows, sizes));
+                self.note(|n| n.remarks(&mut remarks, name, argument));
+            }
             self.watch.check()?;
             if row.is_empty() {
                 continue;
             }
-            let mut labels = rows.labels(i).clone();
-            let name = labels.labels.metric_name();
-            if let Some(span) = counter.filter(|_| !is_counter_name(name)) {
-                self.note(|n| n.possible_non_counter(name, span));
+            if call.function.wants_counter() && !row.has_no_values() && !is_counter_name(name) {
+                self.note(|n| n.possible_non_counter(name, argument));
             }
+            let mut labels = rows.labels(i).clone();
             if !call.function.keeps_name() {
                 labels.drop_name = true;
             }

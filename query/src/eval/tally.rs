@@ -54,17 +54,19 @@ impl Tally {
         Self { queryable: Count::default(), read: Count::new(inner.count) }
     }
 
-    /// One sample at each step at which `row` has a value; `row` is over the grid of what is read.
+    /// One sample at each step at which `row` has a value, and what a histogram counts as where it has one; `row` is over the grid of what is read.
     pub(crate) fn instants(&mut self, row: &RowBuf, found: u64, is_last: bool) {
+        let steps = |count: &mut Count| {
+            if !count.steps.is_empty() {
+                row.iter().for_each(|(step, _)| count.steps[step] += 1);
+                row.histograms().iter().for_each(|(step, h)| count.steps[*step] += h.samples() as u64);
+            }
+        };
         self.read.total += found;
-        if !self.read.steps.is_empty() {
-            row.iter().for_each(|(step, _)| self.read.steps[step] += 1);
-        }
+        steps(&mut self.read);
         if is_last {
             self.queryable.total += found;
-            if !self.queryable.steps.is_empty() {
-                row.iter().for_each(|(step, _)| self.queryable.steps[step] += 1);
-            }
+            steps(&mut self.queryable);
         }
     }
 
@@ -85,6 +87,25 @@ impl Tally {
     pub(crate) fn windows(&mut self, windows: &[Span], held: u64) {
         self.queryable.total += held;
         self.queryable.steps.iter_mut().zip(windows).for_each(|(count, w)| *count += w.len() as u64);
+    }
+
+    /// Histograms of a selector in windows; `sizes` are what the first none, one, two… of them count as together.
+    pub(crate) fn histograms(&mut self, spec: &WindowSpec, windows: &[Span], sizes: &[u64]) {
+        let gapless = spec.at.is_some() || spec.reached().range >= spec.grid.step;
+        let mut seen = windows.first().map_or(0, |w| w.lo);
+        for (step, w) in windows.iter().enumerate() {
+            // Without a gap nothing is read twice; with one, windows have no histogram in common.
+            let from = if gapless { w.lo.max(seen).min(w.hi) } else { w.lo };
+            self.read.add_at(step, sizes[w.hi] - sizes[from]);
+            seen = w.hi.max(seen);
+        }
+    }
+
+    /// What the windows of the last stage held of histograms.
+    pub(crate) fn histogram_windows(&mut self, windows: &[Span], sizes: &[u64]) {
+        for (step, w) in windows.iter().enumerate() {
+            self.queryable.add_at(step, sizes[w.hi] - sizes[w.lo]);
+        }
     }
 
     /// What makes the result as it is, in the window of the only step.
@@ -220,6 +241,7 @@ mod tests {
             labels: LabelSet::from_pairs(labels.iter().copied()).unwrap(),
             t: (0..=100).map(|i| i * 10_000).collect(),
             v: (0..=100).map(|i| f64::from(i) + 1.0).collect(),
+            histograms: Vec::new(),
         };
         let three = ["1", "2", "3"].map(|a| series(&[("__name__", "three"), ("a", a)]));
         MemorySource::new(three.into_iter().chain([series(&[("__name__", "one")])]).collect(), 2)

@@ -19,7 +19,7 @@ fn series(labels: &str, values: &str) -> MemorySeries {
         t.push(i as i64 * 10_000);
         v.push(if text == "S" { stale_nan() } else { text.parse().unwrap() });
     }
-    MemorySeries { labels, t, v }
+    MemorySeries { labels, t, v, histograms: Vec::new() }
 }
 
 fn source(parts: usize) -> MemorySource {

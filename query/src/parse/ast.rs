@@ -338,6 +338,16 @@ impl BinaryOp {
         matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
     }
 
+    /// Whether what it gives is still the metric of its left side.
+    pub fn keeps_name(self) -> bool {
+        self.is_comparison() || self.is_trim()
+    }
+
+    /// `</` and `>/`.
+    pub fn is_trim(self) -> bool {
+        matches!(self, Self::TrimUpper | Self::TrimLower)
+    }
+
     /// Whether it combines sets of series: `and or unless`.
     pub fn is_set(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)

@@ -4,7 +4,8 @@ use super::{AggregateNode, MapOp, Node, NodeId, Op, Param, Plan, Selector, Windo
 use crate::error::{Position, QueryError, QueryLimit};
 use crate::eval::math::scalar_binary;
 use crate::parse::ast::{
-    Aggregate, AggregateOp, At, Binary, Expr, MatchOp, MatrixSelector, Sign, Subquery, Unary, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, MatchOp, MatrixSelector, Sign, Subquery, Unary,
+    VectorSelector,
 };
 use crate::parse::{Length, LengthUse, QueryTimes, Span, ValueType};
 use crate::source::Grouping;
@@ -27,7 +28,7 @@ pub(crate) struct QuerySpan {
 /// Turns `expr`, parsed from `query`, into a plan. Fails where a length is none, or where the query uses what cannot
 /// be evaluated.
 pub(crate) fn lower(expr: &Expr, query: &str, span: QuerySpan) -> Result<Plan, QueryError> {
-    let mut lowering = Lowering { nodes: Vec::new(), query, span };
+    let mut lowering = Lowering { nodes: Vec::new(), query, span, reader: Reader::default() };
     let root = lowering.expr(expr)?;
     let root = lowering.wrapped(root);
     Ok(Plan { nodes: lowering.nodes, root, value_type: expr.value_type() })
@@ -47,6 +48,16 @@ pub(super) struct Lowering<'q> {
     nodes: Vec<Node>,
     query: &'q str,
     pub(super) span: QuerySpan,
+    pub(super) reader: Reader,
+}
+
+/// What of a native histogram is looked at by all that stands around an expression.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reader {
+    /// Something takes the count or the sum alone.
+    pub(super) counts: bool,
+    /// Something looks at buckets. A subquery does so too: resets between its steps are found by comparing them.
+    pub(super) buckets: bool,
 }
 
 impl Lowering<'_> {
@@ -70,6 +81,16 @@ impl Lowering<'_> {
             Expr::Unary(u) => self.unary(u),
             Expr::Paren(p) => self.expr(p.expr.without_parens()),
         }
+    }
+
+    /// Lowers by `f` what `reader`, too, looks at.
+    pub(super) fn read_by<T>(&mut self, reader: Reader, f: impl FnOnce(&mut Self) -> T) -> T {
+        let around = self.reader;
+        self.reader.counts |= reader.counts;
+        self.reader.buckets |= reader.buckets;
+        let lowered = f(self);
+        self.reader = around;
+        lowered
     }
 
     /// Adds a node.
@@ -127,7 +148,8 @@ impl Lowering<'_> {
     pub(super) fn selector(&self, v: &VectorSelector) -> Result<Selector, QueryError> {
         let matchers = self.matchers(v)?;
         let (offset, at) = (self.offset(v.offset.as_ref())?, self.at(v.at));
-        Ok(Selector { matchers, offset, at, edges: v.edges })
+        let counts_only = self.reader.counts && !self.reader.buckets;
+        Ok(Selector { matchers, offset, at, edges: v.edges, counts_only })
     }
 
     /// The conditions of a selector.
@@ -162,7 +184,7 @@ impl Lowering<'_> {
     }
 
     fn subquery(&mut self, s: &Subquery) -> Result<(Windows, bool), QueryError> {
-        let inner = self.expr(&s.expr)?;
+        let inner = self.read_by(Reader { buckets: true, counts: false }, |l| l.expr(&s.expr))?;
         // Constants too are evaluated once: the steps of a subquery may be many.
         let expr = self.wrapped(Lowered { wrap: inner.invariant, ..inner });
         let step = match &s.step {
@@ -186,7 +208,7 @@ impl Lowering<'_> {
         if u.expr.value_type() == ValueType::Scalar {
             // `-1 * s` is `-s` to the bit, but for the sign of NaN.
             let minus = self.constant(-1.0, u.span);
-            let op = Op::ScalarBinary { op: crate::parse::ast::BinaryOp::Mul, lhs: inner.id, rhs: minus.id };
+            let op = Op::ScalarBinary { op: BinaryOp::Mul, lhs: inner.id, rhs: minus.id };
             return Ok(self.push(op, u.span, inner.invariant, inner.wrap));
         }
         let op = Op::Map { map: MapOp::Negate, vector: inner.id };
@@ -196,10 +218,16 @@ impl Lowering<'_> {
     /// A chain of operators that leans left, in a loop.
     fn chain(&mut self, b: &Binary) -> Result<Lowered, QueryError> {
         let (first, links) = b.chain();
-        let mut lhs = self.expr(first)?;
+        // Buckets are trimmed and compared.
+        let counted = self.reader.counts;
+        let buckets = |op: BinaryOp| op.is_trim() || counted && matches!(op, BinaryOp::Eq | BinaryOp::Ne);
+        let mut later = links.iter().filter(|link| buckets(link.op)).count();
+        let reader = |buckets| Reader { buckets, counts: false };
+        let mut lhs = self.read_by(reader(later > 0), |l| l.expr(first))?;
         let mut left_type = first.value_type();
         for link in links {
-            let rhs = self.expr(&link.rhs)?;
+            let rhs = self.read_by(reader(later > 0), |l| l.expr(&link.rhs))?;
+            later -= usize::from(buckets(link.op));
             lhs = self.link(link, left_type, lhs, rhs);
             left_type = link.value_type;
         }
@@ -229,7 +257,10 @@ impl Lowering<'_> {
     }
 
     fn aggregate(&mut self, a: &Aggregate) -> Result<Lowered, QueryError> {
-        let vector = self.expr(a.expr.without_parens())?;
+        // The text of a histogram has its buckets.
+        let buckets = self.reader.counts && a.op == AggregateOp::CountValues;
+        let reader = Reader { buckets, counts: false };
+        let vector = self.read_by(reader, |l| l.expr(a.expr.without_parens()))?;
         let param = match a.param.as_deref().map(Expr::without_parens) {
             None => Param::None,
             Some(Expr::String(s)) if a.op == AggregateOp::CountValues => {

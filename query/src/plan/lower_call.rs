@@ -1,7 +1,7 @@
 //! Function calls: which operation each becomes.
 
-use super::lower::{Lowered, Lowering};
-use super::{HistogramOp, MapOp, NodeId, Op, Relabel, Selector, SortOrder, Windows};
+use super::lower::{Lowered, Lowering, Reader};
+use super::{HistogramOp, HistogramStatistic, MapOp, NodeId, Op, Relabel, Selector, SortOrder, Windows};
 use crate::error::QueryError;
 use crate::eval::dates::DatePart;
 use crate::eval::math::{self, MathFunction};
@@ -47,6 +47,10 @@ impl Args<'_> {
 impl Lowering<'_> {
     /// Lowers a call.
     pub(super) fn call(&mut self, c: &Call) -> Result<Lowered, QueryError> {
+        self.read_by(reader(c.function.id, self.reader), |l| l.call_read(c))
+    }
+
+    fn call_read(&mut self, c: &Call) -> Result<Lowered, QueryError> {
         if let Some(v) = self.query_constant(c.function.id) {
             return Ok(self.constant(v, c.span));
         }
@@ -93,12 +97,7 @@ impl Lowering<'_> {
                 Op::Sort { order, vector: args.node(0) }
             }
             F::HistogramQuantile | F::HistogramQuantiles | F::HistogramFraction => histogram(c, args),
-            F::HistogramAvg
-            | F::HistogramCount
-            | F::HistogramSum
-            | F::HistogramStddev
-            | F::HistogramStdvar
-            | F::StartTimestamp => Op::Nothing(args.node(0)),
+            F::StartTimestamp => Op::Nothing(args.node(0)),
             F::Clamp => clamp(args, Some(1), Some(2)),
             F::ClampMax => clamp(args, None, Some(1)),
             F::ClampMin => clamp(args, Some(1), None),
@@ -107,6 +106,9 @@ impl Lowering<'_> {
                 Op::Map { map: MapOp::Round(unit), vector: args.node(0) }
             }
             id => {
+                if let Some(statistic) = statistic(id) {
+                    return Ok(Op::Map { map: MapOp::Statistic(statistic), vector: args.node(0) });
+                }
                 let Some(f) = math_function(id) else { unreachable!("{id:?} has no operation") };
                 let vector = if args.len() > 0 { args.node(0) } else { self.now(c.span) };
                 Op::Map { map: MapOp::Math(f), vector }
@@ -172,7 +174,7 @@ impl Lowering<'_> {
             // place of its own to the reference.
             let argument = match argument {
                 _ if function == RangeFunction::Quantile => c.args[0].without_parens().span(),
-                Expr::Subquery(_) if function.wants_counter() => Span::default(),
+                Expr::Subquery(_) if function != RangeFunction::Smoothing => Span::default(),
                 series => series.span(),
             };
             Op::Range { function, windows, params, argument }
@@ -228,6 +230,29 @@ impl Lowering<'_> {
         let (replacement, source) = (args.text(2).to_owned(), args.text(3).to_owned());
         Ok(Relabel::Replace { target, replacement, source, regex })
     }
+}
+
+/// What of native histograms a function looks at, of which only what `around` looks at is wanted.
+fn reader(id: FunctionId, around: Reader) -> Reader {
+    use FunctionId as F;
+    let buckets = match id {
+        F::HistogramQuantile | F::HistogramQuantiles | F::HistogramFraction => true,
+        F::HistogramStddev | F::HistogramStdvar => around.counts,
+        _ => false,
+    };
+    Reader { counts: matches!(id, F::HistogramCount | F::HistogramSum | F::HistogramAvg), buckets }
+}
+
+fn statistic(id: FunctionId) -> Option<HistogramStatistic> {
+    use FunctionId as F;
+    Some(match id {
+        F::HistogramCount => HistogramStatistic::Count,
+        F::HistogramSum => HistogramStatistic::Sum,
+        F::HistogramAvg => HistogramStatistic::Average,
+        F::HistogramStdvar => HistogramStatistic::Variance,
+        F::HistogramStddev => HistogramStatistic::Deviation,
+        _ => return None,
+    })
 }
 
 fn histogram(c: &Call, args: &Args<'_>) -> Op {

@@ -77,11 +77,11 @@ pub(crate) enum Op {
     Relabel { relabel: Relabel, vector: NodeId },
     /// `sort` and its like.
     Sort { order: SortOrder, vector: NodeId },
-    /// Functions of classic histograms.
+    /// Functions of the buckets of histograms, classic and native.
     Histogram { function: HistogramOp, vector: NodeId, vector_span: Span },
     /// `info`.
     Info(InfoNode),
-    /// A function of what no sample has, native histograms or start timestamps: floats give nothing.
+    /// A function of what no sample has, start timestamps.
     Nothing(NodeId),
     /// An aggregation.
     Aggregate(AggregateNode),
@@ -103,6 +103,8 @@ pub(crate) struct Selector {
     pub(crate) at: Option<TimestampMs>,
     /// How values at the edges of a window, or at the evaluation time, are found beyond the samples there.
     pub(crate) edges: Option<Edges>,
+    /// Whether no bucket of a native histogram is looked at: counts and sums will do.
+    pub(crate) counts_only: bool,
 }
 
 impl Selector {
@@ -139,8 +141,25 @@ pub(crate) enum MapOp {
     Round(NodeId),
     /// Negated.
     Negate,
+    /// Replaced by a number that a native histogram has.
+    Statistic(HistogramStatistic),
     /// Replaced by the evaluation time.
     EvaluationTime,
+}
+
+/// A number that a native histogram has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HistogramStatistic {
+    /// `histogram_count`
+    Count,
+    /// `histogram_sum`
+    Sum,
+    /// `histogram_avg`
+    Average,
+    /// `histogram_stdvar`
+    Variance,
+    /// `histogram_stddev`
+    Deviation,
 }
 
 /// How labels are rewritten.
@@ -161,7 +180,7 @@ pub(crate) enum SortOrder {
     Labels { names: Vec<String>, descending: bool },
 }
 
-/// A function of classic histograms; a scalar comes with its place in the query.
+/// A function of the buckets of histograms; a scalar comes with its place in the query.
 #[derive(Debug)]
 pub(crate) enum HistogramOp {
     /// `histogram_quantile`.

@@ -2,11 +2,11 @@
 
 use super::{Grouping, Part, Source, SourceError};
 use cardinal_storage::index::{Matcher, accepts};
-use cardinal_storage::model::{Label, LabelSet, TimeRange, TimestampMs};
+use cardinal_storage::model::{HistogramSample, Label, LabelSet, TimeRange, TimestampMs};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-/// A series with its samples: two columns of equal length.
+/// A series with its samples: two columns of equal length, and histograms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemorySeries {
     /// The labels.
@@ -15,6 +15,8 @@ pub struct MemorySeries {
     pub t: Vec<i64>,
     /// Values.
     pub v: Vec<f64>,
+    /// Native histograms in strictly ascending time, at no time of `t`.
+    pub histograms: Vec<HistogramSample>,
 }
 
 /// Series dealt out to several parts, so that merging is exercised. Answers about labels are given for all of time.
@@ -113,6 +115,13 @@ impl Part for MemoryPart<'_> {
         let lo = s.t.partition_point(|&t| t <= after);
         let hi = s.t.partition_point(|&t| t <= until).max(lo);
         Ok((&s.t[lo..hi], &s.v[lo..hi]))
+    }
+
+    fn histograms(&mut self) -> Result<&[HistogramSample], SourceError> {
+        let s = self.current();
+        let lo = s.histograms.partition_point(|h| h.t <= self.range.after);
+        let hi = s.histograms.partition_point(|h| h.t <= self.range.until).max(lo);
+        Ok(&s.histograms[lo..hi])
     }
 
     fn labels(&mut self) -> Result<LabelSet, SourceError> {

@@ -106,7 +106,11 @@ fn render(data: &Value) -> anyhow::Result<Table> {
         _ => table(&["time", "value"]),
     };
     match kind {
-        "vector" => _ = rows.add_rows(series(result).map(|s| [labels(s), value(&s["value"])])),
+        "vector" => {
+            let point =
+                |s: &Value| if s["value"].is_array() { value(&s["value"]) } else { value(&s["histogram"]) };
+            rows.add_rows(series(result).map(|s| [labels(s), point(s)]));
+        }
         "matrix" => series(result).for_each(|s| add_points(&mut rows, s)),
         _ => _ = rows.add_row([time(result), value(result)]),
     }
@@ -120,10 +124,13 @@ fn series(result: &Value) -> impl Iterator<Item = &Value> {
     result.as_array().into_iter().flatten()
 }
 
-/// One row per point; the labels only in the first.
+/// One row per point, numbers and histograms in the order of their times; the labels only in the first.
 fn add_points(rows: &mut Table, series: &Value) {
     let mut name = labels(series);
-    for point in series["values"].as_array().into_iter().flatten() {
+    let list = |key: &str| series[key].as_array().into_iter().flatten();
+    let mut points: Vec<&Value> = list("values").chain(list("histograms")).collect();
+    points.sort_by(|a, b| a[0].as_f64().unwrap_or_default().total_cmp(&b[0].as_f64().unwrap_or_default()));
+    for point in points {
         rows.add_row([std::mem::take(&mut name), time(point), value(point)]);
     }
 }
@@ -152,7 +159,26 @@ fn time(point: &Value) -> String {
 }
 
 fn value(point: &Value) -> String {
-    point[1].as_str().unwrap_or_default().to_owned()
+    match &point[1] {
+        Value::Object(_) => histogram(&point[1]),
+        number => number.as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// `{count:3, sum:4.5, (1,2]:3}`: the buckets of a histogram as intervals.
+fn histogram(h: &Value) -> String {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let bucket = |b: &Value| {
+        let (open, close) = match b[0].as_u64() {
+            Some(0) => ('(', ']'),
+            Some(1) => ('[', ')'),
+            Some(3) => ('[', ']'),
+            _ => ('(', ')'),
+        };
+        format!(", {open}{},{}{close}:{}", text(&b[1]), text(&b[2]), text(&b[3]))
+    };
+    let buckets: String = h["buckets"].as_array().into_iter().flatten().map(bucket).collect();
+    format!("{{count:{}, sum:{}{buckets}}}", text(&h["count"]), text(&h["sum"]))
 }
 
 #[cfg(test)]
@@ -178,6 +204,14 @@ mod tests {
         check(
             r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[4,"1"],[5.5,"2"]]}]}"#,
             &["up 1970-01-01T00:00:04Z 1", "1970-01-01T00:00:05.5Z 2"],
+        );
+        check(
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"h"},"histogram":[4,{"count":"3","sum":"4.5","buckets":[[3,"-0.5","0.5","1"],[0,"1","2","2"]]}]}]}"#,
+            &["h {count:3, sum:4.5, [-0.5,0.5]:1, (1,2]:2}"],
+        );
+        check(
+            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[4,"1"],[8,"2"]],"histograms":[[6,{"count":"0","sum":"0"}]]}]}"#,
+            &["{} 1970-01-01T00:00:04Z 1", "1970-01-01T00:00:06Z {count:0, sum:0}", "1970-01-01T00:00:08Z 2"],
         );
         check(r#"{"resultType":"scalar","result":[4,"2"]}"#, &["1970-01-01T00:00:04Z 2"]);
         check(r#"{"resultType":"string","result":[4,"text"]}"#, &["1970-01-01T00:00:04Z text"]);

@@ -3,7 +3,8 @@
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use cardinal_query::{CancelToken, MatrixSeries, Output, QueryStats, Value, VectorSample};
+use cardinal_query::native::FloatHistogram;
+use cardinal_query::{CancelToken, MatrixSeries, Output, QueryStats, SampleValue, Value, VectorSample};
 use cardinal_storage::model::TimestampMs;
 use futures_util::stream;
 use std::time::{Duration, Instant};
@@ -202,8 +203,16 @@ fn put_list<T>(sink: &mut Sink, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) -> 
 fn put_sample(out: &mut Vec<u8>, sample: &VectorSample) {
     out.extend_from_slice(b"{\"metric\":");
     put_labels(out, &sample.labels);
-    out.extend_from_slice(b",\"value\":");
-    put_point(out, sample.t, sample.v);
+    match &sample.v {
+        SampleValue::Float(v) => {
+            out.extend_from_slice(b",\"value\":");
+            put_point(out, sample.t, *v);
+        }
+        SampleValue::Histogram(h) => {
+            out.extend_from_slice(b",\"histogram\":");
+            put_pair(out, sample.t, |out| put_histogram(out, h));
+        }
+    }
     out.push(b'}');
 }
 
@@ -218,15 +227,51 @@ fn put_series(out: &mut Vec<u8>, series: &MatrixSeries) {
         }
         out.push(b']');
     }
+    if !series.histograms.is_empty() {
+        out.extend_from_slice(b",\"histograms\":[");
+        for (i, (t, h)) in series.histograms.iter().enumerate() {
+            separate(out, i);
+            put_pair(out, *t, |out| put_histogram(out, h));
+        }
+        out.push(b']');
+    }
     out.push(b'}');
 }
 
+/// A native histogram: count, sum, and the buckets that hold anything, each with a code for which of its bounds are in it.
+fn put_histogram(out: &mut Vec<u8>, h: &FloatHistogram) {
+    out.extend_from_slice(b"{\"count\":");
+    put_quoted(out, h.count);
+    out.extend_from_slice(b",\"sum\":");
+    put_quoted(out, h.sum);
+    for (i, bucket) in h.intervals().filter(|b| b.count != 0.0).enumerate() {
+        out.extend_from_slice(if i == 0 { b",\"buckets\":[[" } else { b",[" });
+        out.push(match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => b'0',
+            (true, false) => b'1',
+            (false, false) => b'2',
+            (true, true) => b'3',
+        });
+        for number in [bucket.lower, bucket.upper, bucket.count] {
+            out.push(b',');
+            put_quoted(out, number);
+        }
+        out.push(b']');
+    }
+    if h.intervals().any(|b| b.count != 0.0) {
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+fn put_quoted(out: &mut Vec<u8>, v: f64) {
+    out.push(b'"');
+    put_float(out, v);
+    out.push(b'"');
+}
+
 fn put_point(out: &mut Vec<u8>, t: TimestampMs, v: f64) {
-    put_pair(out, t, |out| {
-        out.push(b'"');
-        put_float(out, v);
-        out.push(b'"');
-    });
+    put_pair(out, t, |out| put_quoted(out, v));
 }
 
 fn put_pair(out: &mut Vec<u8>, t: TimestampMs, put: impl FnOnce(&mut Vec<u8>)) {
@@ -302,7 +347,8 @@ fn put_members<T>(out: &mut Vec<u8>, members: &[(&str, T)], put: impl Fn(&mut Ve
 mod tests {
     use super::*;
     use cardinal_query::StepSamples;
-    use cardinal_storage::model::LabelSet;
+    use cardinal_query::native::Bucket;
+    use cardinal_storage::model::{LabelSet, ResetHint};
 
     fn output(value: Value) -> Output {
         Output { value, warnings: Vec::new(), infos: Vec::new(), stats: QueryStats::default() }
@@ -332,6 +378,37 @@ mod tests {
         assert_eq!(text, format!(r#"{{"status":"success","data":{expected}}}"#));
     }
 
+    #[tokio::test]
+    async fn histograms() {
+        let t = TimestampMs(4000);
+        let bucket = |index: i32, count: f64| Bucket { index, count };
+        let h = FloatHistogram {
+            reset_hint: ResetHint::Unknown,
+            schema: 0,
+            zero_threshold: 0.25,
+            zero: 1.0,
+            count: 7.0,
+            sum: -0.5,
+            positive: vec![bucket(0, 0.0), bucket(1, 2.0)],
+            negative: vec![bucket(2, 3.5)],
+            custom_bounds: [].into(),
+        };
+        let empty = FloatHistogram { positive: vec![], negative: vec![], zero: 0.0, ..h.clone() };
+        let text = r#"{"count":"7","sum":"-0.5","buckets":[[1,"-4","-2","3.5"],[3,"-0.25","0.25","1"],[0,"1","2","2"]]}"#;
+        check(
+            Value::Vector(vec![VectorSample { labels: labels("h"), t, v: SampleValue::Histogram(h.into()) }]),
+            &format!(r#"{{"resultType":"vector","result":[{{"metric":{{"__name__":"h"}},"histogram":[4,{text}]}}]}}"#),
+        )
+        .await;
+        let series =
+            MatrixSeries { labels: labels("h"), points: vec![], histograms: vec![(t, empty.into())] };
+        check(
+            Value::Matrix(vec![series]),
+            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"h"},"histograms":[[4,{"count":"7","sum":"-0.5"}]]}]}"#,
+        )
+        .await;
+    }
+
     fn labels(name: &str) -> LabelSet {
         LabelSet::from_pairs([("__name__", name)]).expect("valid")
     }
@@ -344,15 +421,16 @@ mod tests {
             .await;
         check(Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#).await;
         let samples = vec![
-            VectorSample { labels: labels("up"), t, v: 1.0 },
-            VectorSample { labels: LabelSet::empty(), t, v: f64::NAN },
+            VectorSample { labels: labels("up"), t, v: SampleValue::Float(1.0) },
+            VectorSample { labels: LabelSet::empty(), t, v: SampleValue::Float(f64::NAN) },
         ];
         check(
             Value::Vector(samples),
             r#"{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[4,"1"]},{"metric":{},"value":[4,"NaN"]}]}"#,
         )
         .await;
-        let series = MatrixSeries { labels: labels("up"), points: vec![(t, 1.0), (TimestampMs(4500), 0.5)] };
+        let points = vec![(t, 1.0), (TimestampMs(4500), 0.5)];
+        let series = MatrixSeries { labels: labels("up"), points, histograms: Vec::new() };
         check(
             Value::Matrix(vec![series]),
             r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[4,"1"],[4.500,"0.5"]]}]}"#,
@@ -363,8 +441,11 @@ mod tests {
     #[tokio::test]
     async fn large_results_come_in_pieces_and_complete() {
         let points: Vec<_> = (0..1000).map(|i| (TimestampMs(i * 1000), i as f64)).collect();
-        let series =
-            (0..100).map(|i| MatrixSeries { labels: labels(&format!("m{i}")), points: points.clone() });
+        let series = (0..100).map(|i| MatrixSeries {
+            labels: labels(&format!("m{i}")),
+            points: points.clone(),
+            histograms: Vec::new(),
+        });
         let text = render(output(Value::Matrix(series.collect())), StatsWanted::default()).await;
         assert!(text.len() > 10 * PIECE_BYTES);
         let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");

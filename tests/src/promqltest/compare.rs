@@ -1,12 +1,14 @@
 //! Compares an answer with what a script expects.
 
 use super::Point;
+use super::histogram::{self, Written};
 use super::script::{Eval, Expectation, Expected, Remark, Text, Times, When};
 use super::series::Series;
-use cardinal_query::{MatrixSeries, Output, Value, VectorSample};
+use cardinal_query::{MatrixSeries, Output, SampleValue, Value, VectorSample};
 use cardinal_storage::model::{LabelSet, TimestampMs, is_stale};
 use regex_automata::meta::Regex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How far a value may be off, relative to the sum of both.
 const TOLERANCE: f64 = 1e-6;
@@ -49,13 +51,15 @@ pub fn check(eval: &Eval, output: &Output) -> Result<(), String> {
 pub fn check_middle(eval: &Eval, found: &[MatrixSeries], at: TimestampMs) -> Result<(), String> {
     sorted(found)?;
     let sample = |s: &MatrixSeries| {
-        let point = s.points.iter().find(|(t, _)| *t == at)?;
-        Some(VectorSample { labels: s.labels.clone(), t: at, v: point.1 })
+        let float = s.points.iter().find(|(t, _)| *t == at).map(|(_, v)| SampleValue::Float(*v));
+        let histogram = s.histograms.iter().find(|(t, _)| *t == at);
+        let v = float.or_else(|| histogram.map(|(_, h)| SampleValue::Histogram(Arc::clone(h))))?;
+        Some(VectorSample { labels: s.labels.clone(), t: at, v })
     };
     let found: Vec<VectorSample> = found.iter().filter_map(sample).collect();
     match &eval.expected {
         Expected::Scalar(expected) => match &found[..] {
-            [only] => scalar(only.v, *expected),
+            [VectorSample { v: SampleValue::Float(v), .. }] => scalar(*v, *expected),
             other => Err(format!("expected one number, got {other:?}")),
         },
         Expected::Series(expected) => vector(&found, expected, false),
@@ -79,14 +83,19 @@ fn vector(found: &[VectorSample], expected: &[Series], ordered: bool) -> Result<
     let mut wanted = by_labels(expected);
     for (place, sample) in found.iter().enumerate() {
         let Some((position, series)) = wanted.remove(&sample.labels) else {
-            return Err(format!("unexpected or repeated series {:?} with value {}", sample.labels, sample.v));
+            return Err(format!("unexpected or repeated series {:?} with {:?}", sample.labels, sample.v));
         };
         if ordered && position != place {
             return Err(format!("{:?} is at place {place}, expected at {position}", sample.labels));
         }
-        match series.points[..] {
-            [Point::Float(v)] if nearly_equal(v, sample.v) => {}
-            ref other => return Err(format!("expected {other:?} for {:?}, got {}", sample.labels, sample.v)),
+        let same = match (&series.points[..], &sample.v) {
+            ([Point::Float(v)], SampleValue::Float(found)) => nearly_equal(*v, *found),
+            ([Point::Histogram(h)], SampleValue::Histogram(found)) => histogram::same(h, found),
+            _ => false,
+        };
+        if !same {
+            let (labels, found) = (&sample.labels, &sample.v);
+            return Err(format!("expected {:?} for {labels:?}, got {found:?}", series.points));
         }
     }
     nothing_left(&wanted)
@@ -105,15 +114,14 @@ fn matrix(found: &[MatrixSeries], expected: &[Series], times: Times) -> Result<(
     let mut wanted = by_labels(expected);
     for series in found {
         let Some((_, expected)) = wanted.remove(&series.labels) else {
-            return Err(format!("unexpected or repeated series {:?}: {:?}", series.labels, series.points));
+            return Err(format!("unexpected or repeated series {series:?}"));
         };
-        points(&series.points, &expected.points, times)
-            .map_err(|e| format!("{:?}: {e}; got {:?}", series.labels, series.points))?;
+        points(series, &expected.points, times).map_err(|e| format!("{e}; got {series:?}"))?;
     }
     nothing_left(&wanted)
 }
 
-fn points(found: &[(TimestampMs, f64)], expected: &[Point], times: Times) -> Result<(), String> {
+fn points(found: &MatrixSeries, expected: &[Point], times: Times) -> Result<(), String> {
     let at = |i: usize| TimestampMs(times.start.0 + i as i64 * times.step.0);
     if !expected.is_empty() && at(expected.len() - 1) > times.end {
         return Err(format!("{} points are more than the query's times", expected.len()));
@@ -122,12 +130,23 @@ fn points(found: &[(TimestampMs, f64)], expected: &[Point], times: Times) -> Res
         Point::Float(v) => Some((at(i), *v)),
         _ => None,
     };
-    let expected: Vec<(TimestampMs, f64)> = expected.iter().enumerate().filter_map(float).collect();
-    if expected.len() != found.len() {
-        return Err(format!("expected {} points", expected.len()));
+    let histogram = |(i, point): (usize, &Point)| match point {
+        Point::Histogram(h) => Some((at(i), h.clone())),
+        _ => None,
+    };
+    let floats: Vec<(TimestampMs, f64)> = expected.iter().enumerate().filter_map(float).collect();
+    let histograms: Vec<(TimestampMs, Written)> = expected.iter().enumerate().filter_map(histogram).collect();
+    if floats.len() != found.points.len() || histograms.len() != found.histograms.len() {
+        return Err(format!("expected {} points and {} histograms", floats.len(), histograms.len()));
     }
-    match expected.iter().zip(found).find(|((t, v), (u, w))| t != u || !nearly_equal(*v, *w)) {
-        Some(((t, v), _)) => Err(format!("expected {v} at {t}")),
+    if let Some(((t, v), _)) =
+        floats.iter().zip(&found.points).find(|((t, v), (u, w))| t != u || !nearly_equal(*v, *w))
+    {
+        return Err(format!("expected {v} at {t}"));
+    }
+    let pairs = histograms.iter().zip(&found.histograms);
+    match pairs.into_iter().find(|((t, v), (u, w))| t != u || !histogram::same(v, w)) {
+        Some(((t, v), _)) => Err(format!("expected {v:?} at {t}")),
         None => Ok(()),
     }
 }
@@ -144,6 +163,7 @@ pub fn text_matches(text: &Option<Text>, found: &str) -> bool {
     match text {
         None => true,
         Some(Text::Exactly(expected)) => found == expected,
+        Some(Text::Beginning(expected)) => found.starts_with(expected),
         Some(Text::Pattern(pattern)) => Regex::new(pattern).is_ok_and(|regex| regex.is_match(found)),
     }
 }

@@ -33,25 +33,33 @@ pub fn stored(series: &[MemorySeries]) -> Box<dyn Source> {
         ..DatabaseOptions::new("/data")
     })
     .expect("an empty disk opens");
-    let older = |s: &MemorySeries, i: usize| i < s.t.len() / 2;
-    let late = |s: &MemorySeries, i: usize| older(s, i) && i % 3 == 1;
-    append(&database, series, |s, i| older(s, i) && !late(s, i));
+    append(&database, series, |i, n| i < n / 2 && i % 3 != 1);
     database.flush().expect("the simulated disk does not fail");
-    append(&database, series, |s, i| !older(s, i));
-    append(&database, series, late);
+    append(&database, series, |i, n| i >= n / 2);
+    append(&database, series, |i, n| i < n / 2 && i % 3 == 1);
     Box::new(database.view())
 }
 
-/// Appends the samples that `wanted` picks by series and index.
-fn append(database: &Database, series: &[MemorySeries], wanted: impl Fn(&MemorySeries, usize) -> bool) {
+/// Appends the samples, and the histograms, that `wanted` picks by their place among those of their series and how many these
+/// are.
+fn append(database: &Database, series: &[MemorySeries], wanted: impl Fn(usize, usize) -> bool) {
     let (mut rows, mut samples) = (Vec::new(), Vec::new());
+    let (mut histogram_rows, mut histograms) = (Vec::new(), Vec::new());
     for s in series {
+        let wanted = &wanted;
+        let picked = |n: usize| (0..n).filter(move |&i| wanted(i, n));
         let first = samples.len() as u32;
-        let sample = |i: usize| Sample { t: TimestampMs(s.t[i]), v: s.v[i] };
-        samples.extend((0..s.t.len()).filter(|&i| wanted(s, i)).map(sample));
+        samples.extend(picked(s.t.len()).map(|i| Sample { t: TimestampMs(s.t[i]), v: s.v[i] }));
         rows.push(database.row(&s.labels, first..samples.len() as u32));
+        let first = histograms.len() as u32;
+        histograms.extend(picked(s.histograms.len()).map(|i| s.histograms[i].clone()));
+        histogram_rows.push(database.row(&s.labels, first..histograms.len() as u32));
     }
-    let appended = database.append(&rows, &samples, &Canonical).expect("the log takes it");
-    assert_eq!(appended.written, samples.len() as u64, "{:?}", appended.refused);
+    let floats = database.append(&rows, &samples, &Canonical).expect("the log takes it");
+    assert_eq!(floats.written, samples.len() as u64, "{:?}", floats.refused);
+    let appended =
+        database.append_histograms(&histogram_rows, &histograms, &Canonical).expect("the log takes it");
+    assert_eq!(appended.written, histograms.len() as u64, "{:?}", appended.refused);
+    floats.ticket.wait().expect("the simulated disk does not fail");
     appended.ticket.wait().expect("the simulated disk does not fail");
 }

@@ -7,6 +7,7 @@
 
 pub mod compare;
 pub mod database;
+pub mod histogram;
 mod loaded;
 mod pin;
 mod report;

@@ -5,16 +5,13 @@ use std::fmt;
 /// What a query would need that this version does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Native histograms.
-    NativeHistograms,
     /// Start timestamps.
     StartTimestamps,
 }
 
 impl Missing {
     /// Everything that may be missing, with its name in reports.
-    const ALL: [(Self, &'static str); 2] =
-        [(Self::NativeHistograms, "native histograms"), (Self::StartTimestamps, "start timestamps")];
+    const ALL: [(Self, &'static str); 1] = [(Self::StartTimestamps, "start timestamps")];
 }
 
 /// The verdict on one query.

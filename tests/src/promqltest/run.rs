@@ -29,7 +29,7 @@ pub fn run(script: &str, engine: &Engine, make_source: &mut MakeSource<'_>) -> R
                 source = None;
             }
             Command::Load(load) => {
-                load.series.iter().for_each(|s| loaded.add(s, load.step.0));
+                loaded.add(&load).map_err(|e| ScriptError::new(load.line, e))?;
                 needs.add(&load);
                 source = None;
             }
@@ -80,8 +80,9 @@ impl Asked<'_> {
                 let Some(pinned) = pinned(&eval.query, at).filter(|q| !depends_on_range(q)) else {
                     return Ok(());
                 };
+                let respelt = eval.respelt();
                 for other in other_times(at) {
-                    self.instant_and_range(eval, &pinned, other)
+                    self.instant_and_range(&respelt, &pinned, other)
                         .map_err(|e| format!("as {pinned} at {other}: {e}"))?;
                 }
                 Ok(())
@@ -194,18 +195,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_not_judged() {
+    fn histograms_are_judged() {
         let check = |query: &str, expected: &str| {
             let script = format!(
-                "load_with_nhcb 1m\n  h_bucket{{le=\"1\"}} 1 2\n  h_count 1 2\n  n {{{{sum:1}}}}\n\neval instant at 1m {query}\n"
+                "load_with_nhcb 1m\n  h_bucket{{le=\"1\"}} 1 2\n  h_count 1 3\n  n {{{{sum:1}}}}\n\neval instant at 1m {query}\n"
             );
             assert_eq!(verdicts(&script), expected, "{query}");
         };
-        check("sum(h)", "s");
-        check("sum(n)", "s");
-        check("sum(other)", "p");
-        check("sum(h_count) - 2\n {} 0", "p");
-        check("sum(h_count)\n {} {{sum:1}}", "s");
+        check("sum(h)\n {} {{schema:-53 count:3 custom_values:[1] buckets:[2 1]}}", "p");
+        check("sum(h)\n {} {{schema:-53 count:3 custom_values:[1] buckets:[1 2]}}", "f");
+        check("sum(h)\n {} 3", "f");
+        check("sum(n)\n {} {{sum:1}}", "p");
+        check("sum(h_count)\n {} {{sum:1}}", "f");
+        check("n[1m]\n expect range vector from 0 to 0 step 1m\n n {{sum:1}}", "f");
+    }
+
+    #[test]
+    fn what_is_missing_is_not_judged() {
         let report = run(
             "load 1m\n x@st 0\n x 1\n\neval instant at 0 x\n x 1\n",
             &Engine::new(EngineOptions::default()),

@@ -19,6 +19,8 @@ pub enum Command {
 /// Series whose points are one step apart, from time 0.
 #[derive(Clone, Debug)]
 pub struct Load {
+    /// The line of the command, from 1.
+    pub line: usize,
     /// The step.
     pub step: DurationMs,
     /// Whether classic histograms are loaded as native ones too.
@@ -102,11 +104,27 @@ pub enum Expectation {
 pub enum Text {
     /// The whole text.
     Exactly(String),
+    /// How it begins.
+    Beginning(String),
     /// A pattern that occurs in it.
     Pattern(String),
 }
 
 impl Eval {
+    /// The same of a query that is spelt differently: the places in remarks are others.
+    pub fn respelt(&self) -> Self {
+        let mut eval = self.clone();
+        for e in &mut eval.expectations {
+            if let Expectation::Some(_, Some(text)) = e
+                && let Text::Exactly(whole) = text
+                && let Some((words, _)) = whole.rsplit_once(" (")
+            {
+                *text = Text::Beginning(words.to_owned());
+            }
+        }
+        eval
+    }
+
     /// Whether it must fail.
     pub fn fails(&self) -> bool {
         self.expectations.iter().any(|e| matches!(e, Expectation::Fail(_)))
@@ -173,7 +191,7 @@ impl Block<'_> {
         let step = duration(step).ok_or_else(|| self.error(0, format!("{step:?} is no step")))?;
         let series = |(i, line): (usize, &String)| series::parse(line).map_err(|e| self.error(i, e));
         let series = self.lines.iter().enumerate().skip(1).map(series).collect::<Result<_, _>>()?;
-        Ok(Load { step, with_native: word == "load_with_nhcb", series })
+        Ok(Load { line: self.first + 1, step, with_native: word == "load_with_nhcb", series })
     }
 
     /// The command, and how many lines it took.

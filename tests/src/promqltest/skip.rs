@@ -1,12 +1,11 @@
 //! What this version does not have, seen from a query and the data loaded for it.
 
 use super::report::Missing;
-use super::script::{Eval, Expected, Load};
-use super::series::Point;
+use super::script::{Eval, Load};
 use cardinal_query::parse::ast::{self, MatchOp};
 use cardinal_query::parse::{Expr, Features, FunctionId, parse};
 use cardinal_storage::index::{self, accepts};
-use cardinal_storage::model::{LabelSet, LabelSetBuilder, METRIC_NAME};
+use cardinal_storage::model::LabelSet;
 
 /// Label sets of loaded series that need what is missing.
 #[derive(Clone, Debug, Default)]
@@ -18,16 +17,8 @@ impl Needs {
     /// Takes in what a load brings.
     pub(super) fn add(&mut self, load: &Load) {
         for series in &load.series {
-            if series.points.contains(&Point::Histogram) {
-                self.series.push((series.labels.clone(), Missing::NativeHistograms));
-            }
             if series.start_timestamps {
                 self.series.push((series.labels.clone(), Missing::StartTimestamps));
-            }
-            if load.with_native
-                && let Some(base) = histogram_base(&series.labels)
-            {
-                self.series.push((base, Missing::NativeHistograms));
             }
         }
     }
@@ -36,28 +27,14 @@ impl Needs {
         self.series.clear();
     }
 
-    /// What the query would need, if anything: it expects a histogram, or selects a series with one.
+    /// What the query would need, if anything: it selects a series with it, or asks for it.
     pub(super) fn of(&self, eval: &Eval) -> Option<Missing> {
-        let histogram = |list: &[super::Series]| list.iter().any(|s| s.points.contains(&Point::Histogram));
-        if matches!(&eval.expected, Expected::Series(list) if histogram(list)) {
-            return Some(Missing::NativeHistograms);
-        }
         let mut parts = Parts::default();
         parts.read(&parse(&eval.query, &Features::default()).ok()?);
         let selected = |labels: &LabelSet| parts.selectors.iter().any(|m| accepts(m, labels));
         let series = self.series.iter().find(|(labels, _)| selected(labels)).map(|(_, missing)| *missing);
         series.or(parts.missing)
     }
-}
-
-/// The labels of the native histogram that a series of a classic one belongs to.
-fn histogram_base(labels: &LabelSet) -> Option<LabelSet> {
-    let name = labels.metric_name();
-    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
-    let mut builder: LabelSetBuilder = labels.to_builder();
-    builder.set(METRIC_NAME, base);
-    builder.remove("le");
-    builder.build().ok()
 }
 
 /// What matters here of an expression.

@@ -3,8 +3,24 @@
 use crate::eval::kahan::{Kahan, Mean};
 use crate::eval::range::quantile_of;
 
+/// What becomes of native histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakesHistograms {
+    /// They are added up.
+    Summed,
+    /// They are averaged.
+    Averaged,
+    /// They count like any value.
+    Counted,
+    /// They are left out, with a remark; the name of the aggregation.
+    Ignored(&'static str),
+}
+
 /// The state of one group at one step, from its first value on.
 pub(super) trait Cell: Send {
+    /// What becomes of native histograms.
+    const HISTOGRAMS: TakesHistograms;
+
     /// Whether it holds every value, so that each counts against the budget.
     const HOLDS_VALUES: bool = false;
 
@@ -25,6 +41,8 @@ pub(super) trait Cell: Send {
 pub(super) struct Sum(Kahan);
 
 impl Cell for Sum {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Summed;
+
     fn of(v: f64) -> Self {
         Self(Kahan::of(v))
     }
@@ -46,6 +64,8 @@ impl Cell for Sum {
 pub(super) struct Average(Mean);
 
 impl Cell for Average {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Averaged;
+
     fn of(v: f64) -> Self {
         Self(Mean::of(v))
     }
@@ -67,6 +87,8 @@ impl Cell for Average {
 pub(super) struct Count(u64);
 
 impl Cell for Count {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Counted;
+
     fn of(_: f64) -> Self {
         Self(1)
     }
@@ -88,6 +110,8 @@ impl Cell for Count {
 pub(super) struct One;
 
 impl Cell for One {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Counted;
+
     fn of(_: f64) -> Self {
         Self
     }
@@ -105,6 +129,8 @@ impl Cell for One {
 pub(super) struct Least(f64);
 
 impl Cell for Least {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Ignored("min");
+
     fn of(v: f64) -> Self {
         Self(v)
     }
@@ -128,6 +154,8 @@ impl Cell for Least {
 pub(super) struct Greatest(f64);
 
 impl Cell for Greatest {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Ignored("max");
+
     fn of(v: f64) -> Self {
         Self(v)
     }
@@ -155,6 +183,8 @@ pub(super) struct Variance {
 }
 
 impl Cell for Variance {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Ignored("stdvar");
+
     fn of(v: f64) -> Self {
         Self { count: 1.0, mean: v, squares: if v.is_finite() { 0.0 } else { f64::NAN } }
     }
@@ -184,6 +214,8 @@ impl Cell for Variance {
 pub(super) struct Deviation(Variance);
 
 impl Cell for Deviation {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Ignored("stddev");
+
     fn of(v: f64) -> Self {
         Self(Variance::of(v))
     }
@@ -205,6 +237,7 @@ impl Cell for Deviation {
 pub(super) struct Values(Vec<f64>);
 
 impl Cell for Values {
+    const HISTOGRAMS: TakesHistograms = TakesHistograms::Ignored("quantile");
     const HOLDS_VALUES: bool = true;
 
     fn of(v: f64) -> Self {

@@ -34,8 +34,11 @@ impl<'q> Evaluator<'q> {
 
         let mut points: HashMap<LabelSet, Vec<(usize, u64)>> = HashMap::new();
         for part in &parts {
-            for ((group, bits), steps) in &part.counts {
-                let value = plain(f64::from_bits(*bits));
+            for ((group, value), steps) in &part.counts {
+                let value = match value {
+                    Counted::Float(bits) => plain(f64::from_bits(*bits)),
+                    Counted::Histogram(text) => text.clone(),
+                };
                 let change = labelled.then_some((label, value.as_str()));
                 let labels = with(&part.groups[*group], change);
                 points.entry(labels).or_default().extend(steps.iter().map(|(step, count)| (*step, *count)));
@@ -56,12 +59,32 @@ impl<'q> Evaluator<'q> {
     }
 }
 
-/// Counts by group, value (its bits, all NaN as one) and step.
+/// A value whose occurrences are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    /// The bits of a float, all NaN as one.
+    Float(u64),
+    /// The text of a histogram.
+    Histogram(String),
+}
+
+/// Counts by group, value and step.
 struct Tally<'a> {
     grouping: &'a Grouping,
     groups: Vec<LabelSet>,
-    counts: HashMap<(usize, u64), HashMap<usize, u64>>,
+    counts: HashMap<(usize, Counted), HashMap<usize, u64>>,
     held: Held,
+}
+
+impl Tally<'_> {
+    fn count(&mut self, group: usize, value: Counted, step: usize) -> Result<(), QueryError> {
+        let steps = self.counts.entry((group, value)).or_default();
+        if !steps.contains_key(&step) {
+            self.held.grow(1)?;
+        }
+        *steps.entry(step).or_insert(0) += 1;
+        Ok(())
+    }
 }
 
 impl Sink for Tally<'_> {
@@ -72,11 +95,10 @@ impl Sink for Tally<'_> {
         }
         for (step, v) in row.iter() {
             let bits = if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() };
-            let steps = self.counts.entry((group, bits)).or_default();
-            if !steps.contains_key(&step) {
-                self.held.grow(1)?;
-            }
-            *steps.entry(step).or_insert(0) += 1;
+            self.count(group, Counted::Float(bits), step)?;
+        }
+        for (step, h) in row.histograms() {
+            self.count(group, Counted::Histogram(h.to_string()), *step)?;
         }
         Ok(())
     }

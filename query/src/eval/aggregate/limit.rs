@@ -70,12 +70,12 @@ impl<'q> Evaluator<'q> {
     }
 }
 
-/// Removes the values of `row` at steps that have their fill; counts the others.
+/// Removes what `row` has at steps that have their fill; counts the rest.
 fn take_first(row: &mut RowBuf, counts: &mut [usize], sizes: &[usize]) {
-    row.filter_map(|step, v| {
+    row.retain(|step| {
         let more = counts[step] < sizes[step];
         counts[step] += usize::from(more);
-        more.then_some(v)
+        more
     });
 }
 
@@ -125,7 +125,7 @@ impl Sink for Sampled<'_> {
         let labels = series.labels()?;
         let share = hash(&labels.labels) as f64 / u64::MAX as f64;
         self.kept.copy_from(row);
-        self.kept.filter_map(|step, v| takes(self.ratios[step], share).then_some(v));
+        self.kept.retain(|step| takes(self.ratios[step], share));
         self.rows.push(labels, &self.kept)
     }
 }

@@ -3,6 +3,7 @@
 
 mod cells;
 mod count_values;
+mod histograms;
 mod limit;
 mod top;
 
@@ -15,16 +16,17 @@ use super::{Evaluator, Grid};
 use crate::QueryError;
 use crate::parse::Span;
 use crate::parse::ast::AggregateOp;
-use crate::plan::{AggregateNode, Param};
+use crate::plan::{NodeId, Op, Param};
 use crate::source::Grouping;
 use cardinal_storage::model::LabelSet;
-use cells::Cell;
+use cells::{Cell, TakesHistograms};
+use histograms::{GroupHistograms, GroupRemarks};
 use std::collections::HashMap;
-use std::marker::PhantomData;
 
 impl<'q> Evaluator<'q> {
     /// The aggregation's rows: one per group, or for `topk` and its like those of the chosen series.
-    pub(crate) fn aggregate(&self, a: &AggregateNode, grid: &Grid) -> Result<Rows, QueryError> {
+    pub(crate) fn aggregate(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
+        let Op::Aggregate(a) = &self.plan.node(id).op else { unreachable!("only aggregations come here") };
         use AggregateOp as A;
         let (param, span) = match &a.param {
             Param::Scalar(id, span) => (self.kept_scalar(*id, grid)?, *span),
@@ -32,7 +34,8 @@ impl<'q> Evaluator<'q> {
         };
         let input = self.input(a.vector, grid)?;
         let grouping = input.effective(&a.grouping, self.delayed);
-        let job = Job { input: &input, grouping: &grouping, grid, param: &param };
+        let (argument, whole) = (self.plan.node(a.vector).span, self.plan.node(id).span);
+        let job = Job { input: &input, grouping: &grouping, grid, param: &param, argument };
         match a.op {
             A::Sum => self.cells::<cells::Sum>(&job),
             A::Avg => self.cells::<cells::Average>(&job),
@@ -46,8 +49,8 @@ impl<'q> Evaluator<'q> {
                 self.remark_on_quantiles(&param, span);
                 self.cells::<cells::Values>(&job)
             }
-            A::Topk => self.top(&job, span, true),
-            A::Bottomk => self.top(&job, span, false),
+            A::Topk => self.top(&job, (span, whole), true),
+            A::Bottomk => self.top(&job, (span, whole), false),
             A::Limitk => self.limit(&job, span),
             A::LimitRatio => self.limit_ratio(&job, span),
             A::CountValues => match &a.param {
@@ -76,18 +79,21 @@ impl<'q> Evaluator<'q> {
         let budget = &self.budget;
         let make = || GroupCells::<C>::new(job.grouping, job.grid.count, Held::none(budget));
         let parts = self.drain(job.input, make)?;
-        let merged = merge_groups(parts, &self.watch)?;
+        let mut met = GroupRemarks::default();
+        let merged = merge_groups(parts, &mut met, &self.watch)?;
         let mut rows = self.rows(job.grid);
         let mut row = RowBuf::new(job.grid.count);
-        for (labels, cells) in merged {
+        for Group { labels, cells, mut histograms } in merged {
             row.clear();
             for (step, cell) in cells.into_iter().enumerate() {
                 if let Some(cell) = cell {
                     row.set(step, cell.value(job.param.get(step).copied().unwrap_or(0.0)));
                 }
             }
+            histograms.finish(&mut row, &mut met);
             rows.push(labels, &row)?;
         }
+        self.note(|n| met.note(n, job.argument));
         Ok(rows)
     }
 }
@@ -99,6 +105,8 @@ pub(crate) struct Job<'a, 'q> {
     grid: &'a Grid,
     /// The parameter at each step; empty if there is none.
     param: &'a [f64],
+    /// Where what is aggregated stands in the query.
+    argument: Span,
 }
 
 /// The smallest and greatest value; of nothing, `(inf, -inf)`. Any NaN makes both NaN, but for an infinity that is the extreme.
@@ -113,8 +121,10 @@ struct GroupCells<'a, C> {
     steps: usize,
     labels: Vec<RowLabels>,
     cells: Vec<Option<C>>,
+    /// What groups keep of histograms; grown as far as there are any.
+    histograms: Vec<GroupHistograms>,
+    met: GroupRemarks,
     held: Held,
-    cell: PhantomData<C>,
 }
 
 impl<'a, C: Cell> GroupCells<'a, C> {
@@ -122,7 +132,8 @@ impl<'a, C: Cell> GroupCells<'a, C> {
     const CELL_SAMPLES: usize = size_of::<Option<C>>().div_ceil(16);
 
     fn new(grouping: &'a Grouping, steps: usize, held: Held) -> Self {
-        Self { grouping, steps, labels: Vec::new(), cells: Vec::new(), held, cell: PhantomData }
+        let met = GroupRemarks::default();
+        Self { grouping, steps, labels: Vec::new(), cells: Vec::new(), histograms: Vec::new(), met, held }
     }
 }
 
@@ -144,7 +155,48 @@ impl<C: Cell> Sink for GroupCells<'_, C> {
                 empty => *empty = Some(C::of(v)),
             }
         }
-        Ok(())
+        if row.has_histograms() { self.take_histograms(group, series, row) } else { Ok(()) }
+    }
+}
+
+impl<C: Cell> GroupCells<'_, C> {
+    /// Takes the histograms of a row into group number `group`.
+    fn take_histograms(
+        &mut self,
+        group: usize,
+        series: &mut dyn Series,
+        row: &RowBuf,
+    ) -> Result<(), QueryError> {
+        match C::HISTOGRAMS {
+            TakesHistograms::Counted => {
+                let cells = &mut self.cells[group * self.steps..][..self.steps];
+                for (step, _) in row.histograms() {
+                    match &mut cells[*step] {
+                        Some(cell) => cell.add(0.0),
+                        empty => *empty = Some(C::of(0.0)),
+                    }
+                }
+                Ok(())
+            }
+            TakesHistograms::Ignored(aggregation) => {
+                self.met.ignored = Some(aggregation);
+                Ok(())
+            }
+            TakesHistograms::Summed | TakesHistograms::Averaged => {
+                if self.histograms.len() <= group {
+                    self.histograms.resize_with(group + 1, GroupHistograms::default);
+                }
+                if self.histograms[group].is_empty() {
+                    self.histograms[group].name(series.labels()?.labels.metric_name());
+                }
+                let averaged = C::HISTOGRAMS == TakesHistograms::Averaged;
+                let incompatible = self.histograms[group].add(row, averaged, &mut self.held)?;
+                if incompatible {
+                    self.met.mixed_schemas(series.labels()?.labels.metric_name());
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -164,31 +216,43 @@ fn group_of(
 }
 
 /// A group with its cells, one for each step.
-type Group<C> = (RowLabels, Vec<Option<C>>);
+struct Group<C> {
+    labels: RowLabels,
+    cells: Vec<Option<C>>,
+    histograms: GroupHistograms,
+}
 
 /// The groups of all parts, equal ones merged in the order of the parts.
-fn merge_groups<C: Cell>(parts: Vec<GroupCells<'_, C>>, watch: &Watch) -> Result<Vec<Group<C>>, QueryError> {
+fn merge_groups<C: Cell>(
+    parts: Vec<GroupCells<'_, C>>,
+    met: &mut GroupRemarks,
+    watch: &Watch,
+) -> Result<Vec<Group<C>>, QueryError> {
     let mut ticker = Ticker::new(watch);
     let mut number_of: HashMap<LabelSet, usize> = HashMap::new();
     let mut groups: Vec<Group<C>> = Vec::new();
     for part in parts {
+        met.merge(part.met);
         let mut cells = part.cells.into_iter();
+        let mut histograms = part.histograms.into_iter();
         for labels in part.labels {
             ticker.tick(part.steps)?;
             let own: Vec<_> = cells.by_ref().take(part.steps).collect();
+            let own_histograms = histograms.next().unwrap_or_default();
             let number = *number_of.entry(labels.labels.clone()).or_insert(groups.len());
-            let Some((first, into)) = groups.get_mut(number) else {
-                groups.push((labels, own));
+            let Some(group) = groups.get_mut(number) else {
+                groups.push(Group { labels, cells: own, histograms: own_histograms });
                 continue;
             };
-            first.drop_name |= labels.drop_name;
-            for (a, b) in into.iter_mut().zip(own) {
+            group.labels.drop_name |= labels.drop_name;
+            for (a, b) in group.cells.iter_mut().zip(own) {
                 match (a.as_mut(), b) {
                     (Some(a), Some(b)) => a.merge(b),
                     (None, b) => *a = b,
                     (Some(_), None) => {}
                 }
             }
+            group.histograms.merge(own_histograms, met);
         }
     }
     Ok(groups)

@@ -19,7 +19,12 @@ use std::sync::Arc;
 impl<'q> Evaluator<'q> {
     /// The `k` greatest or smallest series of each group at each step; ties go to the labels that sort first. At a
     /// single step they are in their order, the best first.
-    pub(super) fn top(&self, job: &Job<'_, 'q>, span: Span, greatest: bool) -> Result<Rows, QueryError> {
+    pub(super) fn top(
+        &self,
+        job: &Job<'_, 'q>,
+        (span, whole): (Span, Span),
+        greatest: bool,
+    ) -> Result<Rows, QueryError> {
         let Some(sizes) = self.sizes(job.param, span)? else { return self.none_of(job) };
         let make = || Heaps {
             grouping: job.grouping,
@@ -27,9 +32,14 @@ impl<'q> Evaluator<'q> {
             greatest,
             labels: Vec::new(),
             heaps: Vec::new(),
+            ignored: false,
             held: Held::none(&self.budget),
         };
         let parts = self.drain(job.input, make)?;
+        if parts.iter().any(|p| p.ignored) {
+            let aggregation = if greatest { "topk" } else { "bottomk" };
+            self.note(|n| n.ignored_in_aggregation(aggregation, whole));
+        }
         let heaps = merge(parts, sizes.len())?;
         if job.grid.count == 1 { self.in_order(heaps) } else { self.by_series(heaps, job) }
     }
@@ -139,6 +149,8 @@ struct Heaps<'a> {
     greatest: bool,
     labels: Vec<RowLabels>,
     heaps: Vec<BinaryHeap<Entry>>,
+    /// Whether histograms were left out.
+    ignored: bool,
     held: Held,
 }
 
@@ -151,6 +163,7 @@ impl Sink for Heaps<'_> {
             self.heaps.resize_with(begin + steps, BinaryHeap::new);
         }
 
+        self.ignored |= row.histograms().iter().any(|(step, _)| self.sizes[*step] > 0);
         let mut own: Option<Arc<RowLabels>> = None;
         // From step to step a tie is mostly with the same series: it is settled once.
         let mut lost_to: *const RowLabels = std::ptr::null();

@@ -4,16 +4,20 @@
 //! the "many" side, also where both are one. `group_right` puts the "one" side on the left.
 
 use super::Operation;
+use super::histograms::{HistogramOperator, sample};
 use super::matching::{Pairing, pair, signature};
 use crate::QueryError;
 use crate::eval::Evaluator;
 use crate::eval::labels::{braced, filtered, grouped, is_metadata, with};
 use crate::eval::math;
+use crate::eval::notes::Notes;
+use crate::eval::remarks::Remarks;
 use crate::eval::rows::{RowBuf, RowLabels, Rows};
-use crate::parse::ast::{BinaryOp, Cardinality};
+use crate::parse::ast::Cardinality;
 use crate::source::Grouping;
 use cardinal_storage::model::LabelSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 impl Evaluator<'_> {
     /// Applies an operator to all pairs of rows.
@@ -47,9 +51,10 @@ impl Evaluator<'_> {
             self.watch.check()?;
             join.pairing(p, &mut scratch, &mut out)?;
         }
-        if matches!(call.op, BinaryOp::TrimLower | BinaryOp::TrimUpper) && scratch.paired {
-            self.note(|n| n.incompatible_types(call.op.symbol(), call.span));
+        if call.op.is_trim() && scratch.paired {
+            self.note(|n| n.incompatible_types("float", call.op.symbol(), "float", call.span));
         }
+        self.note(|n| n.remarks(&mut scratch.remarks, "", call.span));
         self.merge_equal_labels(out)
     }
 }
@@ -58,8 +63,8 @@ impl Evaluator<'_> {
 fn live_steps(call: &Operation<'_>, many: &Rows, one: &Rows) -> RowBuf {
     let steps = many.steps();
     let (mut live, mut other) = (RowBuf::new(steps), RowBuf::new(steps));
-    (0..many.len()).flat_map(|i| many.values(i)).for_each(|(step, _)| live.set(step, 1.0));
-    (0..one.len()).flat_map(|i| one.values(i)).for_each(|(step, _)| other.set(step, 1.0));
+    (0..many.len()).flat_map(|i| many.occupied(i)).for_each(|step| live.set(step, 1.0));
+    (0..one.len()).flat_map(|i| one.occupied(i)).for_each(|step| other.set(step, 1.0));
     if call.matching.fill_left.is_some() || call.matching.fill_right.is_some() {
         other.iter().for_each(|(step, _)| live.set(step, 1.0));
     } else {
@@ -99,8 +104,9 @@ enum One {
 
 /// Sets `v` at every step at which `there` has nothing.
 fn fill_gaps(row: &mut RowBuf, v: Option<f64>, there: &RowBuf) {
+    row.clear();
     row.fill(v.unwrap_or(f64::NAN));
-    row.filter_map(|step, v| (!there.has(step)).then_some(v));
+    row.filter_map(|step, v| (!there.occupied(step)).then_some(v));
 }
 
 /// Rows that are reused from pairing to pairing.
@@ -115,6 +121,7 @@ struct Scratch {
     result: RowBuf,
     /// Whether any two values met at all.
     paired: bool,
+    remarks: Remarks,
 }
 
 impl Scratch {
@@ -128,6 +135,7 @@ impl Scratch {
             matched: row(),
             result: row(),
             paired: false,
+            remarks: Remarks::default(),
         }
     }
 }
@@ -137,7 +145,7 @@ impl Join<'_> {
     fn pairing(&self, p: &Pairing, s: &mut Scratch, out: &mut Rows) -> Result<(), QueryError> {
         self.check_one_side(p, s)?;
         s.any_many.clear();
-        p.left.iter().flat_map(|&i| self.many.values(i)).for_each(|(step, _)| s.any_many.set(step, 1.0));
+        p.left.iter().flat_map(|&i| self.many.occupied(i)).for_each(|step| s.any_many.set(step, 1.0));
         let one_to_one = self.call.matching.card == Cardinality::OneToOne;
         s.matched.clear();
         for (labels, pairs) in self.results(p) {
@@ -158,17 +166,25 @@ impl Join<'_> {
         s.any_one.clear();
         for (n, &i) in p.right.iter().enumerate() {
             for (step, v) in self.one.values(i).filter(|(step, _)| self.live.has(*step)) {
-                if s.any_one.has(step) {
-                    let first = p.right[..n].iter().find(|&&j| self.one.values(j).any(|(at, _)| at == step));
-                    return Err(self.duplicate(i, first.copied().unwrap_or(i)));
+                if s.any_one.occupied(step) {
+                    return Err(self.duplicate(i, &p.right[..n], step));
                 }
                 s.any_one.set(step, v);
+            }
+            for (step, h) in self.one.histograms(i).iter().filter(|(step, _)| self.live.has(*step)) {
+                if s.any_one.occupied(*step) {
+                    return Err(self.duplicate(i, &p.right[..n], *step));
+                }
+                s.any_one.set_histogram(*step, Arc::clone(h));
             }
         }
         Ok(())
     }
 
-    fn duplicate(&self, a: usize, b: usize) -> QueryError {
+    /// Row `a` and one of the rows `others` meet at a step.
+    fn duplicate(&self, a: usize, others: &[usize], step: usize) -> QueryError {
+        let other = others.iter().find(|&&j| self.one.occupied(j).any(|at| at == step));
+        let b = other.copied().unwrap_or(a);
         let labels = |i: usize| &self.one.labels(i).labels;
         let group = braced(&grouped(labels(a), self.signature));
         let mut both = [braced(labels(a)), braced(labels(b))];
@@ -220,7 +236,7 @@ impl Join<'_> {
             (None, One::Row(i)) => grouped(&self.one.labels(i).labels, self.signature),
             (None, _) => LabelSet::empty(),
         };
-        let keeps_name = self.call.op.is_comparison() && (self.eval.delayed || !self.call.return_bool);
+        let keeps_name = self.call.op.keeps_name() && (self.eval.delayed || !self.call.return_bool);
         let one_to_one = matching.card == Cardinality::OneToOne;
         let named = |name: &str| matching.labels.iter().any(|l| l == name);
         let labels = filtered(&many, |name| {
@@ -251,6 +267,9 @@ impl Join<'_> {
             One::Row(i) => self.one.load(i, &mut s.one),
             One::Missing => fill_gaps(&mut s.one, matching.fill_right, &s.any_one),
         }
+        if s.many.has_histograms() || s.one.has_histograms() {
+            self.compute_histograms(s)?;
+        }
         for (step, many) in s.many.iter() {
             let Some(one) = s.one.get(step) else { continue };
             if s.matched.has(step) {
@@ -264,6 +283,32 @@ impl Join<'_> {
                 s.result.set(step, f64::from(u8::from(holds)));
             } else if holds {
                 s.result.set(step, v);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the results of one pair at the steps at which either is a histogram.
+    fn compute_histograms(&self, s: &mut Scratch) -> Result<(), QueryError> {
+        let steps = |row: &RowBuf| row.histograms().iter().map(|(step, _)| *step).collect::<BTreeSet<_>>();
+        for step in steps(&s.many).union(&steps(&s.one)).copied() {
+            let (Some(many), Some(one)) = (sample(&s.many, step), sample(&s.one, step)) else { continue };
+            let (l, r) = if self.one_left { (one, many) } else { (many, one) };
+            let operator = HistogramOperator { op: self.call.op, span: self.call.span };
+            let mut notes = Notes::default();
+            let outcome = operator.apply(l, r, &mut s.remarks, &mut notes);
+            if !notes.is_empty() {
+                self.eval.note(|n| n.merge(notes));
+            }
+            let Some((h, holds)) = outcome else { continue };
+            if s.matched.has(step) {
+                return Err(self.multiple());
+            }
+            s.matched.set(step, 1.0);
+            if self.call.return_bool {
+                s.result.set(step, f64::from(u8::from(holds)));
+            } else if holds {
+                s.result.set_histogram(step, h);
             }
         }
         Ok(())

@@ -1,11 +1,13 @@
 //! Operators between vectors, and between vectors and scalars where no pipeline does it.
 
 mod arithmetic;
+mod histograms;
 mod matching;
 mod set;
 
 use super::labels::without_name;
-use super::pipeline::Map;
+use super::map::Map;
+use super::notes::Notes;
 use super::rows::Rows;
 use super::{Evaluator, Grid};
 use crate::QueryError;
@@ -42,9 +44,6 @@ impl Evaluator<'_> {
                 break;
             }
         }
-        if links.is_empty() {
-            return self.trim(id, grid);
-        }
         let mut rows = self.vector(at, grid)?;
         for link in links.into_iter().rev() {
             self.watch.check()?;
@@ -59,8 +58,9 @@ impl Evaluator<'_> {
     /// Applies a function to all values of rows.
     fn map_rows(&self, map: &Map, rows: Rows) -> Result<Rows, QueryError> {
         let dropped = map.drops_name();
+        let mut notes = Notes::default();
         let rows = rows.transform(|labels, row| {
-            map.apply(row);
+            map.apply(row, &mut notes);
             if dropped {
                 labels.drop_name = true;
                 if !self.delayed {
@@ -69,6 +69,9 @@ impl Evaluator<'_> {
             }
             Ok(())
         })?;
+        if !notes.is_empty() {
+            self.note(|n| n.merge(notes));
+        }
         if dropped && !self.delayed { self.merge_equal_labels(rows) } else { Ok(rows) }
     }
 
@@ -80,19 +83,6 @@ impl Evaluator<'_> {
         let right = self.vector(*rhs, grid)?;
         let call = Operation { op: *op, matching, return_bool: *return_bool, span: node.span };
         if op.is_set() { self.set_operator(&call, left, right) } else { self.arithmetic(&call, left, right) }
-    }
-
-    /// Trimming is for histograms: of a float, nothing is left.
-    fn trim(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
-        let node = self.plan.node(id);
-        let Op::VectorScalar { op, lhs, rhs, scalar_left, .. } = &node.op else {
-            unreachable!("all other operators are links")
-        };
-        let rows = self.vector(if *scalar_left { *rhs } else { *lhs }, grid)?;
-        if rows.len() > 0 {
-            self.note(|n| n.incompatible_types(op.symbol(), node.span));
-        }
-        Ok(self.rows(grid))
     }
 }
 

@@ -33,10 +33,10 @@ impl Evaluator<'_> {
         for p in pair(rows, other, &signature(call.matching), &self.watch)? {
             self.watch.check()?;
             seen.clear();
-            p.right.iter().flat_map(|&j| other.values(j)).for_each(|(step, _)| seen.set(step, 1.0));
+            p.right.iter().flat_map(|&j| other.occupied(j)).for_each(|step| seen.set(step, 1.0));
             for i in p.left {
                 rows.load(i, &mut row);
-                row.filter_map(|step, v| (seen.has(step) == wanted).then_some(v));
+                row.retain(|step| seen.has(step) == wanted);
                 if !row.is_empty() {
                     numbers.push(i);
                     out.push(rows.labels(i).clone(), &row)?;

@@ -1,6 +1,8 @@
-//! Functions of classic histograms: series that differ in `le` alone are the buckets of one.
+//! Functions of the buckets of histograms. Of classic ones, series that differ in `le` alone are the buckets; native ones
+//! have them in every sample.
 
 mod buckets;
+mod native;
 
 use super::float_text::with_point;
 use super::labels::{filtered, with, without_name};
@@ -21,6 +23,8 @@ const BUCKET: &str = "le";
 struct Family {
     labels: RowLabels,
     buckets: Vec<(f64, usize)>,
+    /// The steps at which a native histogram has the same labels, ascending: neither says anything there.
+    refused: Vec<usize>,
 }
 
 /// Where buckets of a histogram were found that had to be fixed: each step counts once, for however many quantiles.
@@ -46,7 +50,8 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Rows, QueryError> {
         let rows = self.vector(vector, grid)?;
-        let families = self.families(&rows, span);
+        let mut families = self.families(&rows, span);
+        let natives = self.natives(&rows, &mut families, span);
         let mut out = self.rows(grid);
         match function {
             HistogramOp::Quantile(q, at) => {
@@ -54,6 +59,9 @@ impl Evaluator<'_> {
                 for f in &families {
                     let row = self.quantile_row(f, &rows, &q, &mut Remarked::new(grid, span));
                     out.push(self.named(&f.labels), &row)?;
+                }
+                for n in &natives {
+                    out.push(self.named(&n.labels), &self.native_quantiles(n, &q, grid, span))?;
                 }
             }
             HistogramOp::Quantiles { label, quantiles } => {
@@ -63,8 +71,12 @@ impl Evaluator<'_> {
                     let mut remarked = Remarked::new(grid, span);
                     for q in &quantiles {
                         let row = self.quantile_row(f, &rows, q, &mut remarked);
-                        self.push_by_quantile(f, label, q, &row, &mut out)?;
+                        self.push_by_quantile(&f.labels, label, q, &row, &mut out)?;
                     }
+                }
+                for (n, q) in natives.iter().flat_map(|n| quantiles.iter().map(move |q| (n, q))) {
+                    let row = self.native_quantiles(n, q, grid, span);
+                    self.push_by_quantile(&n.labels, label, q, &row, &mut out)?;
                 }
             }
             HistogramOp::Fraction { lower, upper } => {
@@ -72,6 +84,10 @@ impl Evaluator<'_> {
                 for f in &families {
                     let row = each_step(f, &rows, |i, b| fraction(lower[i], upper[i], b));
                     out.push(self.named(&f.labels), &row)?;
+                }
+                for n in &natives {
+                    let row = self.native_fractions(n, (&lower, &upper), grid, span);
+                    out.push(self.named(&n.labels), &row)?;
                 }
             }
         }
@@ -89,7 +105,7 @@ impl Evaluator<'_> {
     /// A quantile may differ from step to step, and then so does its label.
     fn push_by_quantile(
         &self,
-        family: &Family,
+        series: &RowLabels,
         label: &str,
         q: &[f64],
         row: &RowBuf,
@@ -102,7 +118,7 @@ impl Evaluator<'_> {
             let mut own = row.clone();
             own.filter_map(|step, v| (q[step].to_bits() == bits).then_some(v));
             let text = with_point(f64::from_bits(bits));
-            let mut labels = self.named(&family.labels);
+            let mut labels = self.named(series);
             labels.labels = with(&labels.labels, [(label, text.as_str())]);
             out.push(labels, &own)?;
         }
@@ -113,7 +129,7 @@ impl Evaluator<'_> {
     fn families(&self, rows: &Rows, span: Span) -> Vec<Family> {
         let mut number_of: HashMap<LabelSet, usize> = HashMap::new();
         let mut families: Vec<Family> = Vec::new();
-        for i in 0..rows.len() {
+        for i in (0..rows.len()).filter(|&i| rows.values(i).next().is_some()) {
             let RowLabels { labels, drop_name } = rows.labels(i);
             let le = labels.get(BUCKET).unwrap_or("");
             let Ok(bound) = le.parse::<f64>() else {
@@ -125,7 +141,7 @@ impl Evaluator<'_> {
             let number = *number_of.entry(own.clone()).or_insert(families.len());
             if number == families.len() {
                 let labels = RowLabels { labels: own, drop_name: *drop_name };
-                families.push(Family { labels, buckets: Vec::new() });
+                families.push(Family { labels, buckets: Vec::new(), refused: Vec::new() });
             }
             families[number].buckets.push((bound, i));
         }
@@ -179,7 +195,7 @@ fn each_step(family: &Family, rows: &Rows, mut f: impl FnMut(usize, &mut Vec<Buc
                 buckets.push(Bucket { bound: *bound, count });
             }
         }
-        if !buckets.is_empty() {
+        if !buckets.is_empty() && family.refused.binary_search(&step).is_err() {
             row.set(step, f(step, &mut buckets));
         }
     }

@@ -52,23 +52,35 @@ fn row(s: Samples<'_>, spans: Spans<'_>, spec: &WindowSpec, kind: Kind, drops: &
     }
 }
 
-/// Stretches `change`, seen between the first and last sample, to the window's edges: all the way where a sample lies
-/// close to the edge, else by half the average distance of samples; never to below zero for a counter.
+/// Stretches `change`, seen between the first and last sample.
 fn extrapolate(w: Samples<'_>, change: f64, spec: &WindowSpec, step: usize, kind: Kind) -> f64 {
+    change * factor(w.t, (w.v[0], change), spec, step, kind)
+}
+
+/// By what a change between the first and last of at least two samples, at the times `t`, is stretched to the window's edges:
+/// all the way where a sample lies close to the edge, else by half the average distance of samples; never to below zero
+/// for a counter, which was `start` at first and has changed by `change`.
+pub(super) fn factor(
+    t: &[i64],
+    (start, change): (f64, f64),
+    spec: &WindowSpec,
+    step: usize,
+    kind: Kind,
+) -> f64 {
     let secs = |ms: i64| ms as f64 / 1000.0;
-    let (first, last) = (w.t[0], w.t[w.len() - 1]);
+    let (first, last) = (t[0], t[t.len() - 1]);
     let until = spec.until(step);
     let after = until - spec.range;
     let sampled = secs(last.saturating_sub(first));
-    let distance = sampled / (w.len() - 1) as f64;
+    let distance = sampled / (t.len() - 1) as f64;
     let threshold = distance * 1.1;
 
     let mut to_start = secs(first.saturating_sub(after.0));
     if to_start >= threshold {
         to_start = distance / 2.0;
     }
-    if kind != Kind::Delta && change > 0.0 && w.v[0] >= 0.0 {
-        let to_zero = sampled * (w.v[0] / change);
+    if kind != Kind::Delta && change > 0.0 && start >= 0.0 {
+        let to_zero = sampled * (start / change);
         if to_zero < to_start {
             to_start = to_zero;
         }
@@ -81,7 +93,7 @@ fn extrapolate(w: Samples<'_>, change: f64, spec: &WindowSpec, step: usize, kind
     if kind == Kind::Rate {
         factor /= secs(spec.range.0);
     }
-    change * factor
+    factor
 }
 
 /// The change between the last two samples: of a counter per second (a fall is a restart from zero), else plain.

@@ -8,6 +8,8 @@
 mod edges;
 mod extrapolate;
 mod extreme;
+mod histogram_edges;
+mod histograms;
 mod over_time;
 mod quantile;
 mod regress;
@@ -16,6 +18,7 @@ mod tests;
 mod window;
 
 pub(crate) use edges::{points, smoothed};
+pub(crate) use histogram_edges::smoothed_of_both;
 pub(crate) use quantile::quantile_of;
 pub(crate) use window::{Reach, Span, Spans, WindowSpec};
 
@@ -131,12 +134,23 @@ pub(crate) struct RangeScratch {
     values: Vec<f64>,
     indices: Vec<usize>,
     integers: Vec<i64>,
+    /// The windows over histograms.
+    histogram_spans: Vec<Span>,
+    /// What the first none, one, two… histograms count as.
+    sizes: Vec<u64>,
+    /// Whether a counter reset lies before each histogram.
+    resets: Vec<bool>,
 }
 
 impl RangeScratch {
     /// The windows of the series looked at last.
     pub(crate) fn windows(&self) -> &[Span] {
         &self.spans
+    }
+
+    /// The windows of the histograms looked at last, and what the first none, one, two… of these count as together.
+    pub(crate) fn histogram_windows(&self) -> (&[Span], &[u64]) {
+        (&self.histogram_spans, &self.sizes)
     }
 }
 
