@@ -96,6 +96,18 @@ const CRC_LEN: usize = 4;
 /// In the first byte: the chunk is in the short form, and the other bits are its encoding.
 const SHORT: u8 = 0x80;
 
+impl std::fmt::Display for ChunkKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Float => f.write_str("float"),
+            Self::IntegerHistogram => f.write_str("integer histogram"),
+            Self::FloatHistogram => f.write_str("float histogram"),
+            Self::Aggregate => f.write_str("aggregate"),
+            Self::Unknown(n) => write!(f, "unknown ({n})"),
+        }
+    }
+}
+
 impl ChunkKind {
     /// The number on disk.
     pub fn number(self) -> u8 {

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use cardinal_storage::block::{Block, ChunkStats, SeriesWeight};
+use cardinal_storage::codec::ChunkKind;
 use cardinal_storage::database::{BlockReport, inspect};
 use cardinal_storage::io::Fs;
 use cardinal_storage::model::BlockId;
 
 use super::Report;
-use crate::cli::report::Cell::{self, Bytes, Count, Time};
+use crate::cli::report::Cell::{self, Bytes, Count, Nothing, Time};
 
 /// Bytes of a value as it is, of which an encoding saves some.
 const RAW_BYTES: u64 = 8;
@@ -127,17 +128,21 @@ impl Totals {
     fn put(mut self, report: &mut Report) {
         self.encodings.sort_by_key(|chunks| std::cmp::Reverse(chunks.bytes));
         let rows = self.encodings.iter().map(|c| {
-            let kind = format!("{:?}", c.kind).to_lowercase();
             let encoding = format!("{:?}", c.encoding).to_lowercase();
             let per_sample = Cell::per(c.bytes, c.samples);
+            // What a histogram takes as it is depends on its buckets.
+            let saved = match c.kind {
+                ChunkKind::Float => Bytes(c.samples.saturating_mul(RAW_BYTES).saturating_sub(c.bytes)),
+                _ => Nothing,
+            };
             vec![
-                Cell::Text(kind),
+                Cell::text_of(c.kind),
                 Cell::Text(encoding),
                 Count(c.chunks),
                 Count(c.samples),
                 Bytes(c.bytes),
                 per_sample,
-                Bytes(c.samples.saturating_mul(RAW_BYTES).saturating_sub(c.bytes)),
+                saved,
             ]
         });
         let columns =

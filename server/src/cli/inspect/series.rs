@@ -10,7 +10,7 @@ use cardinal_storage::database::inspect_view;
 use cardinal_storage::index::Matcher;
 use cardinal_storage::io::Fs;
 use cardinal_storage::model::{LabelSet, TimeRange};
-use cardinal_storage::read::{HeadChunk, HeadPlace, SeriesCursor, View};
+use cardinal_storage::read::{HeadChunk, HeadPlace, ReadError, SeriesCursor, View};
 
 use super::Report;
 use crate::cli::report::Cell::{self, Bytes, Count, Nothing, Time};
@@ -62,16 +62,28 @@ fn series_row(cursor: &mut SeriesCursor<'_>, problems: &mut Vec<String>) -> Vec<
             Nothing
         }
     };
-    match cursor.samples() {
-        Ok((times, _)) => {
-            let time = |t: Option<&i64>| t.map_or(Nothing, |t| Time(*t));
-            vec![labels, Count(times.len() as u64), time(times.first()), time(times.last())]
-        }
+    match extent(cursor) {
+        Ok(Some((samples, first, last))) => vec![labels, Count(samples), Time(first), Time(last)],
+        Ok(None) => vec![labels, Count(0), Nothing, Nothing],
         Err(error) => {
             problems.push(error.to_string());
             vec![labels, Nothing, Nothing, Nothing]
         }
     }
+}
+
+/// How many samples of either kind the current series has, and the times of the first and the last.
+fn extent(cursor: &mut SeriesCursor<'_>) -> Result<Option<(u64, i64, i64)>, ReadError> {
+    let (floats, _) = cursor.samples()?;
+    let mut ends = floats.first().copied().zip(floats.last().copied());
+    let mut samples = floats.len() as u64;
+    let histograms = cursor.histograms()?;
+    samples += histograms.len() as u64;
+    if let Some((first, last)) = histograms.first().zip(histograms.last()) {
+        let (a, b) = ends.unwrap_or((i64::MAX, i64::MIN));
+        ends = Some((a.min(first.t.0), b.max(last.t.0)));
+    }
+    Ok(ends.map(|(first, last)| (samples, first, last)))
 }
 
 /// The head's chunks of the current series, oldest first.
@@ -98,7 +110,7 @@ fn head_chunk_row(labels: &Cell, chunk: &HeadChunk, problems: &mut Vec<String>) 
     };
     let [kind, encoding, samples] = match &chunk.content {
         Ok(content) => [
-            Cell::Text(format!("{:?}", content.kind).to_lowercase()),
+            Cell::text_of(content.kind),
             content.encoding.map_or(Nothing, encoding_cell),
             Count(u64::from(content.samples)),
         ],
@@ -124,7 +136,7 @@ fn put_chunks(report: &mut Report, view: &View, matchers: &[Matcher], limit: usi
             add_chunks(&mut rows, &mut report.problems, &block, &shard, matchers, limit);
         }
     }
-    let columns = ["series", "block", "shard", "encoding", "samples", "bytes", "after", "until"];
+    let columns = ["series", "block", "shard", "kind", "encoding", "samples", "bytes", "after", "until"];
     report.table("chunks in blocks", &columns, rows);
 }
 
@@ -171,17 +183,20 @@ fn chunk_row(
     let header = header.and_then(|bytes| {
         codec::header(bytes).and_then(|h| Ok((h, h.samples(shard)?))).map_err(|e| e.to_string())
     });
-    let (encoding, samples) = match header {
-        Ok((header, samples)) => (encoding_cell(header.encoding), Count(u64::from(samples))),
+    let [kind, encoding, samples] = match header {
+        Ok((header, samples)) => {
+            [Cell::text_of(header.kind), encoding_cell(header.encoding), Count(u64::from(samples))]
+        }
         Err(error) => {
             problems.push(format!("{labels}: {error}"));
-            (Nothing, Nothing)
+            [Nothing, Nothing, Nothing]
         }
     };
     vec![
         Cell::text_of(labels),
         Cell::text_of(block.spec().id),
         Count(u64::from(shard.id().0)),
+        kind,
         encoding,
         samples,
         Bytes(u64::from(chunk.len)),
@@ -193,4 +208,78 @@ fn chunk_row(
 /// A series as it would be asked for.
 fn series_text(labels: &LabelSet) -> String {
     cardinal_ingest::series_text(labels.section())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::report::Part;
+    use cardinal_storage::database::{Database, DatabaseOptions, RefusalClass, Refused, Resolve};
+    use cardinal_storage::io::SimFs;
+    use cardinal_storage::model::{
+        BucketCounts, Counts, Histogram, HistogramSample, ResetHint, Sample, TimestampMs,
+    };
+
+    struct Canonical;
+
+    impl Resolve for Canonical {
+        fn resolve(&self, section: &[u8]) -> Result<LabelSet, Refused> {
+            let invalid =
+                |e: &dyn ToString| Refused { class: RefusalClass::InvalidLabels, message: e.to_string() };
+            LabelSet::from_section(section).map_err(|e| invalid(&e))
+        }
+    }
+
+    /// Without buckets.
+    fn histogram(t: i64) -> HistogramSample {
+        let counts = BucketCounts { count: t as u64, zero: t as u64, positive: vec![], negative: vec![] };
+        let h = Histogram {
+            schema: 0,
+            reset_hint: ResetHint::Unknown,
+            zero_threshold: 0.5,
+            sum: 0.25,
+            positive_spans: vec![],
+            negative_spans: vec![],
+            custom_bounds: vec![],
+            counts: Counts::Integer(counts),
+        };
+        HistogramSample { t: TimestampMs(t), h }
+    }
+
+    fn texts(report: &Report, wanted: &str) -> Vec<Vec<String>> {
+        let rows = report.parts.iter().find_map(|part| match part {
+            Part::Table { title, rows, .. } if *title == wanted => Some(rows),
+            _ => None,
+        });
+        rows.expect("a table of that title").iter().map(|row| row.iter().map(Cell::text).collect()).collect()
+    }
+
+    #[test]
+    fn histograms_are_listed_beside_floats() {
+        let fs = SimFs::new(1);
+        let options = DatabaseOptions {
+            fs: Arc::new(fs.clone()),
+            background: false,
+            wal_segment_bytes: 1 << 16,
+            ..DatabaseOptions::new("/data")
+        };
+        let database = Database::open(options).unwrap();
+        let labels = LabelSet::from_pairs([("__name__", "h"), ("account", "1")]).unwrap();
+        let row = |range| [database.row(&labels, range)];
+        database.append_histograms(&row(0..2), &[histogram(1000), histogram(2000)], &Canonical).unwrap();
+        database.flush().unwrap();
+        let sample = Sample { t: TimestampMs(3000), v: 1.0 };
+        database.append(&row(0..1), &[sample], &Canonical).unwrap();
+        database.append_histograms(&row(0..1), &[histogram(4000)], &Canonical).unwrap();
+        database.close().unwrap();
+        let report = report(Arc::new(fs.kill()), Path::new("/data"), "h", 10).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        let series = &texts(&report, "series")[0];
+        assert_eq!((&series[1][..], series.len()), ("4", 4), "{series:?}");
+        let kinds = |title: &str, at: usize| {
+            texts(&report, title).iter().map(|row| row[at..at + 3].join("/")).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("chunks in blocks", 3), ["integer histogram/histograms/2"]);
+        assert_eq!(kinds("chunks in head", 2), ["float/open/1", "integer histogram/-/1"]);
+    }
 }
