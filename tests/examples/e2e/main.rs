@@ -8,6 +8,7 @@
 
 mod answers;
 mod client;
+mod exporter;
 mod processes;
 mod queries;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use client::Client;
 use processes::Fleet;
+use serde_json::Value;
 
 /// How long Prometheus writes before anything is asked.
 const WRITING: Duration = Duration::from_secs(75);
@@ -31,7 +33,7 @@ const SPAN_S: f64 = 45.0;
 /// How far back the range queries begin: whole seconds, so that every step has the fraction of the end.
 const RANGE_S: f64 = 23.0;
 /// Fewer non-empty answers than this would test little.
-const ANSWERS_MIN: usize = 28;
+const ANSWERS_MIN: usize = 32;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -71,6 +73,7 @@ async fn run(cardinal: &Path, kills: &[Duration]) -> Result<(), Failure> {
     same_samples(&prometheus, &cardinal, end).await?;
     same_answers(&prometheus, &cardinal, end).await?;
     same_labels(&prometheus, &cardinal).await?;
+    same_histograms(&prometheus, &cardinal, end).await?;
     fleet.stop_cardinal()
 }
 
@@ -101,7 +104,7 @@ async fn wait_until_written(cardinal: &Client, end: f64) -> Result<(), Failure> 
 
 /// Every raw sample of every series, in both directions.
 async fn same_samples(prometheus: &Client, cardinal: &Client, end: f64) -> Result<(), Failure> {
-    let query = format!("{{job=~\".+\"}}[{}s]", SPAN_S);
+    let query = format!("{{job=~\".+\",__name__!=\"{}\"}}[{}s]", exporter::NAME, SPAN_S);
     let expected = prometheus.instant(&query, end).await?;
     let found = cardinal.instant(&query, end).await?;
     let samples = expected.points();
@@ -110,6 +113,23 @@ async fn same_samples(prometheus: &Client, cardinal: &Client, end: f64) -> Resul
         return Err(format!("only {samples} samples to compare: too few to mean anything").into());
     }
     println!("{samples} raw samples of {} series are the same", expected.series());
+    Ok(())
+}
+
+/// Every native histogram, bucket by bucket.
+async fn same_histograms(prometheus: &Client, cardinal: &Client, end: f64) -> Result<(), Failure> {
+    let path = format!("query?query={}%5B{SPAN_S}s%5D&time={end:.3}", exporter::NAME);
+    let (expected, found) = (prometheus.data(&path).await?, cardinal.data(&path).await?);
+    let series = answers::sorted(&expected["result"]);
+    if series != answers::sorted(&found["result"]) {
+        return Err(format!("native histograms: expected {expected}, found {found}").into());
+    }
+    let histograms = |series: &Value| series["histograms"].as_array().map_or(0, Vec::len);
+    let count: usize = expected["result"].as_array().into_iter().flatten().map(histograms).sum();
+    if (count as f64) < exporter::SERIES as f64 * SPAN_S / 2.0 {
+        return Err(format!("only {count} native histograms to compare: too few to mean anything").into());
+    }
+    println!("{count} native histograms of {} series are the same", series.len());
     Ok(())
 }
 

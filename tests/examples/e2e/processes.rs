@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, exporter};
 
 /// How long a process may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,6 +24,8 @@ struct Ports {
     cardinal: u16,
     prometheus: u16,
     exporter: u16,
+    /// The target with native histograms, a thread of this process.
+    native: u16,
 }
 
 /// A child process; killed when dropped.
@@ -96,18 +98,21 @@ impl Fleet {
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", self.path("prometheus").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{}", self.ports.prometheus));
+        command.arg("--enable-feature=native-histograms");
         self.spawn(command, "prometheus.log")
     }
 
     fn prometheus_config(&self) -> String {
-        let Ports { cardinal, prometheus, exporter } = self.ports;
+        let Ports { cardinal, prometheus, exporter, native } = self.ports;
         format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
              scrape_configs:\n\
              - {{job_name: prometheus, static_configs: [{{targets: ['127.0.0.1:{prometheus}']}}]}}\n\
              - {{job_name: node, static_configs: [{{targets: ['127.0.0.1:{exporter}']}}]}}\n\
+             - {{job_name: native, static_configs: [{{targets: ['127.0.0.1:{native}']}}]}}\n\
              remote_write:\n\
              - url: http://127.0.0.1:{cardinal}/api/v1/write\n  \
+               send_native_histograms: true\n  \
                queue_config: {{batch_send_deadline: 1s}}\n"
         )
     }
@@ -142,7 +147,7 @@ impl Ports {
             *port = listener.local_addr()?.port();
         }
         let [cardinal, prometheus, exporter] = ports;
-        Ok(Self { cardinal, prometheus, exporter })
+        Ok(Self { cardinal, prometheus, exporter, native: exporter::start()? })
     }
 }
 

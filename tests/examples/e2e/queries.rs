@@ -43,6 +43,10 @@ pub(crate) const DASHBOARD: &[&str] = &[
     "count_values(\"value\", up)",
     "quantile(0.9, node_cpu_seconds_total)",
     "bottomk(1, sum by (cpu) (node_cpu_seconds_total))",
+    "histogram_count(native_seconds)",
+    "histogram_sum(sum(native_seconds))",
+    "histogram_count(rate(native_seconds[20s]))",
+    "histogram_sum(increase(native_seconds[20s]))",
 ];
 
 /// Asked for without a time: all that is stored.
