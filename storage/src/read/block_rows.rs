@@ -6,7 +6,7 @@ use super::hidden::HiddenShard;
 use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::block::{BlockShard, SeriesReader};
-use crate::index::{Bitmap, NameId};
+use crate::index::{Bitmap, LabelIndex, NameId, ValueId};
 use crate::model::{LabelSet, SeriesKey, TimeRange};
 use std::sync::Arc;
 
@@ -97,6 +97,11 @@ impl<'a> BlockRows<'a> {
         Ok(self.reader.shard().name(NameId(id))?.to_string())
     }
 
+    /// The text of a value.
+    pub(crate) fn value(&self, name: u32, value: u32) -> Result<String, ReadError> {
+        Ok(self.reader.shard().with_value(NameId(name), ValueId(value), str::to_string)?)
+    }
+
     /// The current series' labels.
     pub(crate) fn labels(&mut self) -> Result<LabelSet, ReadError> {
         Ok(self.reader.labels(self.ordinals[self.at])?)
@@ -104,7 +109,6 @@ impl<'a> BlockRows<'a> {
 
     /// One label of the current series.
     pub(crate) fn label(&mut self, name: &str) -> Result<Option<String>, ReadError> {
-        use crate::index::LabelIndex;
         let shard = self.reader.shard();
         let Some(name) = shard.name_id(name)? else { return Ok(None) };
         let Some(value) = self.reader.value_id(self.ordinals[self.at], name)? else { return Ok(None) };

@@ -5,12 +5,14 @@
 
 use super::ReadError;
 use super::block_rows::BlockRows;
+use super::equal_labels::{EqualIds, LabelTexts};
 use super::grouping::{Grouper, RowIds};
 use super::head_chunks::HeadChunk;
 use super::head_rows::HeadRows;
 use super::pieces::Pieces;
 use crate::index::Bitmap;
 use crate::model::{HistogramSample, LabelSet, SeriesKey, TimeRange};
+use hashbrown::HashMap;
 use std::borrow::Cow;
 
 /// The number of the head among the sources of a cursor; blocks count from 1.
@@ -29,12 +31,25 @@ pub struct SeriesCursor<'a> {
     /// Whether the pieces are those of the current series.
     is_read: bool,
     ids: RowIds,
+    other_ids: RowIds,
+    /// What is known of pairs of sources, by their numbers.
+    equal: HashMap<(u32, u32), EqualIds>,
 }
 
 impl<'a> SeriesCursor<'a> {
     pub(super) fn new(head: HeadRows<'a>, blocks: Vec<BlockRows<'a>>, range: TimeRange) -> Self {
-        let (pieces, ids) = (Pieces::default(), RowIds::default());
-        Self { head, blocks, range, in_head: false, in_blocks: Vec::new(), pieces, is_read: false, ids }
+        Self {
+            head,
+            blocks,
+            range,
+            in_head: false,
+            in_blocks: Vec::new(),
+            pieces: Pieces::default(),
+            is_read: false,
+            ids: RowIds::default(),
+            other_ids: RowIds::default(),
+            equal: HashMap::new(),
+        }
     }
 
     /// At most how many series are still to come.
@@ -83,8 +98,31 @@ impl<'a> SeriesCursor<'a> {
                 self.in_blocks.push(at);
             }
         }
-        if usize::from(self.in_head) + self.in_blocks.len() > 1 {
+        if usize::from(self.in_head) + self.in_blocks.len() > 1 && !self.have_equal_labels()? {
             self.keep_equal_labels()?;
+        }
+        Ok(true)
+    }
+
+    /// Whether all sources at the current key have the same labels, as they nearly always do.
+    fn have_equal_labels(&mut self) -> Result<bool, ReadError> {
+        let Self { head, blocks, in_head, in_blocks, ids, other_ids, equal, .. } = self;
+        let mut others = in_blocks.iter().copied();
+        let first = if *in_head { None } else { others.next() };
+        match first {
+            None => head.ids(ids),
+            Some(at) => blocks[at].ids(ids)?,
+        }
+        for at in others {
+            blocks[at].ids(other_ids)?;
+            let of_first: &dyn LabelTexts<Error = ReadError> = match first {
+                None => &*head,
+                Some(first) => &blocks[first],
+            };
+            let pair = (first.map_or(HEAD, |at| blocks[at].number), blocks[at].number);
+            if !equal.entry(pair).or_default().are_equal((ids, of_first), (other_ids, &blocks[at]))? {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -186,5 +224,29 @@ impl<'a> SeriesCursor<'a> {
         let block = std::cell::RefCell::new(block);
         let number = block.borrow().number;
         grouper.group(number, ids, |name| block.borrow().name(name), || block.borrow_mut().labels())
+    }
+}
+
+impl LabelTexts for HeadRows<'_> {
+    type Error = ReadError;
+
+    fn name(&self, name: u32) -> Result<String, ReadError> {
+        Ok(self.name(name))
+    }
+
+    fn value(&self, name: u32, value: u32) -> Result<String, ReadError> {
+        Ok(self.value(name, value))
+    }
+}
+
+impl LabelTexts for BlockRows<'_> {
+    type Error = ReadError;
+
+    fn name(&self, name: u32) -> Result<String, ReadError> {
+        self.name(name)
+    }
+
+    fn value(&self, name: u32, value: u32) -> Result<String, ReadError> {
+        self.value(name, value)
     }
 }

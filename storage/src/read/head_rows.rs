@@ -13,7 +13,7 @@ use crate::head::log::record::{Record, RecordHeader};
 use crate::head::log::{HeadPos, LogSnapshot};
 use crate::head::series::{SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
-use crate::index::{Bitmap, NameId};
+use crate::index::{Bitmap, NameId, ValueId};
 use crate::model::{HistogramSample, LabelSet, SeriesKey, SeriesSlot, TimeRange, Window, varint};
 
 /// The selected series of one shard's head, in order of their keys where blocks are merged in, else of their slots.
@@ -177,6 +177,11 @@ impl<'a> HeadRows<'a> {
     /// The text of a name.
     pub(crate) fn name(&self, id: u32) -> String {
         self.shard.index.read().name_text(NameId(id)).to_string()
+    }
+
+    /// The text of a value.
+    pub(crate) fn value(&self, name: u32, value: u32) -> String {
+        self.shard.index.read().value_text(NameId(name), ValueId(value)).to_string()
     }
 
     /// Whether the current series has a sample after the start of `range`, or may have.

@@ -3,6 +3,7 @@
 mod block_rows;
 mod cardinality;
 mod cursor;
+mod equal_labels;
 mod grouping;
 mod head_chunks;
 mod head_rows;
