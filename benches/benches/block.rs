@@ -13,6 +13,7 @@ use cardinal_benches::size;
 use cardinal_benches::telecom::Fleet;
 use cardinal_storage::index::{MatchOp, Matcher};
 use cardinal_storage::model::TimeRange;
+use cardinal_storage::read::Wanted;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -56,7 +57,9 @@ fn select(c: &mut Criterion) {
         let view = bed.database.view();
         for (what, matchers) in &selectors {
             let found = || {
-                let cursors = view.select(black_box(matchers), TimeRange::ALL).expect("the disk can be read");
+                let cursors = view
+                    .select(black_box(matchers), TimeRange::ALL, Wanted::Samples)
+                    .expect("the disk can be read");
                 cursors.iter().map(|c| c.series_max()).sum::<u64>()
             };
             group.bench_function(*what, |b| b.iter(found));

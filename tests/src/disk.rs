@@ -10,7 +10,7 @@ use cardinal_storage::io::{Fs, ManualClock, SimFs};
 use cardinal_storage::model::{
     DurationMs, HistogramSample, LabelSet, Sample, ShardCount, TimeRange, TimestampMs,
 };
-use cardinal_storage::read::View;
+use cardinal_storage::read::{View, Wanted};
 use cardinal_storage::wal::{SyncMode, Ticket};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -145,7 +145,7 @@ impl Resolve for Canonical {
 /// What a view has of the series that the matchers accept.
 pub fn read(view: &View, matchers: &[Matcher], range: TimeRange) -> Result<Contents, String> {
     let mut all = Contents::new();
-    for mut cursor in view.select(matchers, range).map_err(|e| e.to_string())? {
+    for mut cursor in view.select(matchers, range, Wanted::Samples).map_err(|e| e.to_string())? {
         while cursor.advance().map_err(|e| e.to_string())? {
             let labels = cursor.labels().map_err(|e| e.to_string())?;
             let (t, v) = cursor.samples().map_err(|e| e.to_string())?;

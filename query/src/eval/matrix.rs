@@ -9,6 +9,7 @@ use super::tally::Tally;
 use super::{Evaluator, Grid};
 use crate::parse::ast::Edges;
 use crate::plan::{Selector, Windows};
+use crate::source::Wanted;
 use crate::{MatrixSeries, QueryError};
 use cardinal_storage::model::{DurationMs, TimestampMs};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Evaluator<'_> {
         let mut held = Held::none(&self.budget);
         let mut ticker = Ticker::new(&self.watch);
         let mut series = Vec::new();
-        for mut part in self.select(&selector.matchers, spec.hull())? {
+        for mut part in self.select(&selector.matchers, spec.hull(), Wanted::Samples)? {
             let mut meter = Meter::new(self);
             while part.advance()? {
                 meter.series(&*part)?;

@@ -2,7 +2,7 @@
 
 use super::Evaluator;
 use crate::options::ProgressCounts;
-use crate::source::{Part, ReadCost};
+use crate::source::{Part, ReadCost, Wanted};
 use crate::{Limits, Progress, QueryError};
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::TimeRange;
@@ -45,8 +45,9 @@ impl<'q> Evaluator<'q> {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
+        wanted: Wanted,
     ) -> Result<Vec<Box<dyn Part + 'q>>, QueryError> {
-        let parts = self.source.select(matchers, range)?;
+        let parts = self.source.select(matchers, range, wanted)?;
         let least = parts.iter().fold(self.progress.series(), |n, p| n.saturating_add(p.series_min()));
         self.read_limits.check_series(least)?;
         Ok(parts)

@@ -21,7 +21,7 @@ use crate::QueryError;
 use crate::parse::Span;
 use crate::parse::ast::Edges;
 use crate::plan::{MapOp, NodeId, Op, Selector, Windows};
-use crate::source::Part;
+use crate::source::{Part, Wanted};
 use cardinal_storage::model::{DurationMs, METRIC_NAME, TimeRange, is_stale};
 
 /// A selector and what happens to each of its series.
@@ -37,6 +37,8 @@ pub(crate) struct Pipeline<'q> {
     pub(crate) strict: bool,
     /// Whether no series may have histograms.
     pub(crate) floats_alone: bool,
+    /// Whether whoever takes the rows looks at their values, and not only at whether there are any.
+    pub(crate) values_matter: bool,
 }
 
 /// One operation on one series.
@@ -227,6 +229,7 @@ impl<'q> Evaluator<'q> {
             drops_name: false,
             strict: false,
             floats_alone: false,
+            values_matter: true,
         }
     }
 }
@@ -283,7 +286,18 @@ impl<'q> Pipeline<'q> {
 
     /// Starts reading.
     pub(crate) fn parts(&self, eval: &Evaluator<'q>) -> Result<Vec<Box<dyn Part + 'q>>, QueryError> {
-        eval.select(&self.selector.matchers, self.range)
+        eval.select(&self.selector.matchers, self.range, self.wanted())
+    }
+
+    /// What of the samples makes a difference.
+    fn wanted(&self) -> Wanted {
+        match &self.stages[..] {
+            [Stage::Instant { spec, time }, rest @ ..] if *time || rest.is_empty() && !self.values_matter => {
+                let is_one = spec.grid.count == 1 || spec.at.is_some();
+                if is_one { Wanted::Newest } else { Wanted::Times }
+            }
+            _ => Wanted::Samples,
+        }
     }
 
     /// Scratch space for one worker: a row for each stage that has steps of its own.
@@ -350,12 +364,23 @@ impl<'q> Pipeline<'q> {
         let mut scratch = self.scratch(eval)?;
         let mut ticker = Ticker::new(&eval.watch);
         let mut meter = Meter::new(eval);
+        let wanted = self.wanted();
+        // What only its times are wanted of has some value or other.
+        let (mut times, mut ones) = (Vec::new(), Vec::new());
         while part.advance()? {
             meter.series(part)?;
-            scratch.stored.read(part.histograms()?, self.selector.counts_only);
-            let (t, v) = part.samples()?;
+            times.clear();
+            let (t, v) = if wanted != Wanted::Samples && part.times(&mut times)? {
+                scratch.stored.read(&[], true);
+                ones.resize(times.len(), 1.0);
+                (&times[..], &ones[..])
+            } else {
+                scratch.stored.read(part.histograms()?, self.selector.counts_only);
+                let samples = part.samples()?;
+                meter.samples(samples.0.len() + scratch.stored.samples());
+                samples
+            };
             let samples = t.len() + scratch.stored.samples();
-            meter.samples(samples);
             ticker.tick(samples + self.grid.count)?;
             if samples == 0 {
                 continue;

@@ -1,6 +1,6 @@
 //! A source over lists in memory: what tests of the evaluator, and scripts that bring their own series, read from.
 
-use super::{Grouping, Part, Source, SourceError};
+use super::{Grouping, Part, Source, SourceError, Wanted};
 use cardinal_storage::index::{Matcher, accepts};
 use cardinal_storage::model::{HistogramSample, Label, LabelSet, TimeRange, TimestampMs};
 use std::borrow::Cow;
@@ -44,6 +44,7 @@ impl Source for MemorySource {
         &'a self,
         matchers: &[Matcher],
         range: TimeRange,
+        _wanted: Wanted,
     ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError> {
         let part = |all: &'a Vec<MemorySeries>| -> Box<dyn Part + 'a> {
             let series: Vec<_> = all.iter().filter(|s| accepts(matchers, &s.labels)).collect();

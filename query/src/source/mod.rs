@@ -7,6 +7,7 @@ mod error;
 mod memory;
 mod view;
 
+pub use cardinal_storage::read::Wanted;
 pub use error::SourceError;
 pub use memory::{MemorySeries, MemorySource};
 
@@ -17,11 +18,13 @@ use std::borrow::Cow;
 /// One consistent view of all series.
 pub trait Source: Sync {
     /// Starts reading the series that all `matchers` accept, with their samples in `range`; one part per shard that
-    /// may hold any, always in the same order. Parts are independent: each may go to its own thread.
+    /// may hold any, always in the same order. Parts are independent: each may go to its own thread. What is not `wanted`
+    /// can be asked for as well.
     fn select<'a>(
         &'a self,
         matchers: &[Matcher],
         range: TimeRange,
+        wanted: Wanted,
     ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError>;
 
     /// What was left out of everything read so far because it is damaged: warnings for who gets the answer.
@@ -87,6 +90,13 @@ pub trait Part: Send {
     /// The samples of the current series inside the range: times in milliseconds, strictly ascending, staleness
     /// markers included. Two columns of equal length, empty if there are none.
     fn samples(&mut self) -> Result<(&[i64], &[f64]), SourceError>;
+
+    /// Appends the times of the current series' samples inside the range to `out`, if they can be told without reading values and
+    /// none of them is a staleness marker: whether they can. Where no more than the newest is wanted that alone, and none where
+    /// it is a staleness marker.
+    fn times(&mut self, _out: &mut Vec<i64>) -> Result<bool, SourceError> {
+        Ok(false)
+    }
 
     /// The histograms of the current series inside the range: times strictly ascending, none of them a time of
     /// [`Part::samples`]. Empty for all but few series.

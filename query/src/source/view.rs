@@ -3,7 +3,7 @@
 use super::{Grouping, Part, ReadCost, Source, SourceError};
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
-use cardinal_storage::read::{Grouper, ReadError, SeriesCursor, View};
+use cardinal_storage::read::{Grouper, ReadError, SeriesCursor, View, Wanted};
 use std::borrow::Cow;
 
 impl From<ReadError> for SourceError {
@@ -17,9 +17,10 @@ impl Source for View {
         &'a self,
         matchers: &[Matcher],
         range: TimeRange,
+        wanted: Wanted,
     ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError> {
         let part = |cursor| Box::new(ShardPart { cursor, groupers: Vec::new() }) as Box<dyn Part + 'a>;
-        Ok(self.select(matchers, range)?.into_iter().map(part).collect())
+        Ok(self.select(matchers, range, wanted)?.into_iter().map(part).collect())
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -82,6 +83,10 @@ impl Part for ShardPart<'_> {
 
     fn samples(&mut self) -> Result<(&[i64], &[f64]), SourceError> {
         Ok(self.cursor.samples()?)
+    }
+
+    fn times(&mut self, out: &mut Vec<i64>) -> Result<bool, SourceError> {
+        Ok(self.cursor.times(out))
     }
 
     fn histograms(&mut self) -> Result<&[HistogramSample], SourceError> {

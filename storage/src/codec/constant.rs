@@ -22,7 +22,14 @@ pub(super) fn encode(v: f64, out: &mut Vec<u8>) {
 }
 
 /// Appends the value `count` times to `out`.
-pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let v = value(section)?;
+    out.resize(out.len() + count, v);
+    Ok(())
+}
+
+/// The value.
+pub(super) fn value(mut section: &[u8]) -> Result<f64, ChunkError> {
     let bytes = &mut section;
     let v = match take_u8(bytes)? {
         AS_IS => f64::from_bits(u64::from_le_bytes(take_array(bytes)?)),
@@ -32,8 +39,7 @@ pub(super) fn decode(mut section: &[u8], count: usize, out: &mut Vec<f64>) -> Re
     if !bytes.is_empty() {
         return Err(ChunkError::Malformed("bytes follow the constant"));
     }
-    out.resize(out.len() + count, v);
-    Ok(())
+    Ok(v)
 }
 
 #[cfg(test)]

@@ -56,6 +56,11 @@ pub(super) fn put_shape(shape: u8, values: &[f64], exceptions: &[u32], out: &mut
     }
 }
 
+/// Whether a section has exceptions; one without a first byte is damaged, and may have had some.
+pub(super) fn has_some(section: &[u8]) -> bool {
+    section.first().is_none_or(|shape| shape & HAS_EXCEPTIONS != 0)
+}
+
 /// Takes a whole section of `count` values apart: its first byte, the exceptions that it announces, and what `rest` takes of
 /// the bytes behind them, given the first byte's other bits.
 pub(super) fn take_section<'a, T>(

@@ -23,6 +23,7 @@ mod histogram;
 mod ints;
 mod lanes;
 mod multiple;
+mod only_times;
 mod open;
 mod plain;
 mod rational;
@@ -45,6 +46,7 @@ pub use histogram::{
     histogram_run, kind_of, may_share_chunk, put_histogram, seal_histograms, take_histogram,
 };
 pub use ints::Packing;
+pub use only_times::times_without_stale;
 pub use open::{Append, OpenChunk, TOKEN_BYTES_MAX};
 pub use sample_columns::{Samples, merge};
 pub use seal::{EncoderHint, Times, seal, seal_bucket, seal_same, seal_short};

@@ -78,6 +78,24 @@ pub(super) fn decode(section: &[u8], count: usize, out: &mut Vec<f64>) -> Result
     }
 }
 
+/// The encoding and the section of the runs' values, of a section of `count` values.
+pub(super) fn take_heads(mut section: &[u8], count: usize) -> Result<(Encoding, &[u8]), ChunkError> {
+    let bytes = &mut section;
+    let (shape, runs) = take_shape(bytes, count)?;
+    match shape & BITS {
+        0 => IntStream::take(bytes, runs - 1).map(|_| ())?,
+        _ => take(bytes, (count - 1).div_ceil(8)).map(|_| ())?,
+    }
+    Ok((Encoding::from_number(shape & !BITS), bytes))
+}
+
+/// The first byte, and the number of runs.
+fn take_shape(bytes: &mut &[u8], count: usize) -> Result<(u8, usize), ChunkError> {
+    let shape = take_u8(bytes)?;
+    let runs = usize::try_from(take_varint(bytes)?).map_err(|_| MISFIT)?;
+    if runs < 2 || runs > count { Err(MISFIT) } else { Ok((shape, runs)) }
+}
+
 /// [`decode`] of at most `64 · N` values.
 fn decode_within<const N: usize>(
     mut section: &[u8],
@@ -85,11 +103,7 @@ fn decode_within<const N: usize>(
     out: &mut Vec<f64>,
 ) -> Result<(), ChunkError> {
     let bytes = &mut section;
-    let shape = take_u8(bytes)?;
-    let runs = usize::try_from(take_varint(bytes)?).map_err(|_| MISFIT)?;
-    if runs < 2 || runs > count {
-        return Err(MISFIT);
-    }
+    let (shape, runs) = take_shape(bytes, count)?;
     let mut starts: Starts<N> = [0; N];
     let starts = &mut starts[..count.div_ceil(64)];
     match shape & BITS {

@@ -5,8 +5,10 @@ use crate::head::series::IDLE;
 use crate::index::MatchOp;
 use crate::io::{ManualClock, SimFs};
 use crate::model::{
-    Fingerprint, LabelSet, Sample, SeriesSlot, TimeRange, TimestampMs, merge_values, shard_of_account,
+    Fingerprint, LabelSet, Sample, SeriesSlot, TimeRange, TimestampMs, is_stale, merge_values,
+    shard_of_account,
 };
+use crate::read::Wanted;
 use std::collections::BTreeMap;
 
 mod cardinality;
@@ -20,6 +22,7 @@ mod limits;
 mod repair;
 mod repair_steps;
 mod silence;
+mod times;
 
 /// Sections in these tests are canonical.
 struct Canonical;
@@ -75,7 +78,7 @@ fn contents(db: &Database) -> Model {
 
 fn read(view: &View, matchers: &[Matcher], range: TimeRange) -> Model {
     let mut all = Model::new();
-    for mut cursor in view.select(matchers, range).unwrap() {
+    for mut cursor in view.select(matchers, range, Wanted::Samples).unwrap() {
         while cursor.advance().unwrap() {
             let labels = cursor.labels().unwrap();
             let (t, v) = cursor.samples().unwrap();
@@ -84,7 +87,36 @@ fn read(view: &View, matchers: &[Matcher], range: TimeRange) -> Model {
         }
     }
     all.retain(|_, points| !points.is_empty());
+    check_times(view, matchers, range);
     all
+}
+
+/// Times that are told without values are those of the samples; returns how many series they were told of.
+fn check_times(view: &View, matchers: &[Matcher], range: TimeRange) -> [usize; 2] {
+    [Wanted::Times, Wanted::Newest].map(|wanted| {
+        let mut told = 0;
+        for mut cursor in view.select(matchers, range, wanted).unwrap() {
+            while cursor.advance().unwrap() {
+                let (labels, mut times) = (cursor.labels().unwrap(), vec![]);
+                if !cursor.times(&mut times) {
+                    assert!(times.is_empty());
+                    continue;
+                }
+                told += 1;
+                assert!(wanted == Wanted::Newest || cursor.histograms().unwrap().is_empty(), "{labels}");
+                let (t, v) = cursor.samples().unwrap();
+                if wanted == Wanted::Times {
+                    assert!(
+                        t == times && !v.iter().any(|v| is_stale(*v)),
+                        "{labels}: {times:?}, not {t:?} {v:?}"
+                    );
+                }
+                let newest = t.last().filter(|_| !is_stale(v[v.len() - 1]));
+                assert_eq!(times.last(), newest, "{labels}: {wanted:?} of {t:?} {v:?}");
+            }
+        }
+        told
+    })
 }
 
 const HOUR: i64 = 3_600_000;
@@ -453,7 +485,7 @@ fn inspection_lists_what_the_head_has_of_a_series_place_by_place() {
         let (view, problems) = inspect_view(Arc::new(fs.clone()), std::path::Path::new("/data")).unwrap();
         assert_eq!(problems, Vec::<String>::new());
         let mut chunks = vec![];
-        for mut cursor in view.select(&[], TimeRange::ALL).unwrap() {
+        for mut cursor in view.select(&[], TimeRange::ALL, Wanted::Samples).unwrap() {
             while cursor.advance().unwrap() {
                 cursor.head_chunks(&mut chunks).unwrap();
             }

@@ -7,6 +7,7 @@ use crate::database::{Database, DatabaseOptions, RefusalClass, Refused, Resolve,
 use crate::head::{checkpoint, log};
 use crate::io::{Fs, ManualClock, OpenMode, SimFs};
 use crate::model::{HistogramSample, LabelSet, Sample, SectionError, ShardCount, TimeRange, TimestampMs};
+use crate::read::Wanted;
 use crate::wal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -135,7 +136,7 @@ fn append_histograms(db: &Database, t: i64, n: u64) {
 /// Reads every sample that is there; how many.
 fn read(db: &Database) -> usize {
     let mut n = 0;
-    for mut cursor in db.view().select(&[], TimeRange::ALL).into_iter().flatten() {
+    for mut cursor in db.view().select(&[], TimeRange::ALL, Wanted::Samples).into_iter().flatten() {
         while let Ok(true) = cursor.advance() {
             let _ = cursor.labels();
             n += cursor.samples().map_or(0, |(t, _)| t.len());

@@ -163,6 +163,10 @@ pub(crate) struct SeriesCopy {
     pub(crate) late: Range<usize>,
     /// Histograms among those copied: those in order, then the late ones.
     pub(crate) histograms: [Range<usize>; 2],
+    /// Whether the sample at `last_t` is a staleness marker; `None` where it may be elsewhere than in the open chunk, or deleted.
+    pub(crate) is_stale: Option<bool>,
+    /// Whether open chunk, late samples and histograms are those of the series, or left out.
+    pub(crate) is_whole: bool,
 }
 
 /// Where the chain of a series begins in the head-chunk log.
@@ -192,6 +196,33 @@ pub(crate) struct SeriesCopies {
     pub(crate) bytes: Vec<u8>,
     pub(crate) late: Vec<(TimestampMs, f64)>,
     pub(crate) histograms: Vec<HistogramSample>,
+}
+
+impl SeriesCopies {
+    fn clear(&mut self) {
+        self.series.clear();
+        self.bytes.clear();
+        self.late.clear();
+        self.histograms.clear();
+    }
+}
+
+impl SeriesCopy {
+    /// What the record says alone.
+    fn of_record(slot: SeriesSlot, record: &SeriesRecord) -> Self {
+        let in_open = record.open.as_ref().is_some_and(|o| o.chunk.last_t() == record.last_t);
+        let is_known = in_open && !record.last_in_doubt && !record.last_is_histogram;
+        Self {
+            slot,
+            last_t: record.last_t,
+            tail: record.tail,
+            open: None,
+            late: 0..0,
+            histograms: [0..0, 0..0],
+            is_stale: is_known.then(|| is_stale(f64::from_bits(record.last_bits))),
+            is_whole: false,
+        }
+    }
 }
 
 impl SeriesTable {
@@ -646,35 +677,39 @@ impl SeriesTable {
 
     /// Copies what a reader needs of these series; slots without a series are left out.
     pub(crate) fn copy(&self, slots: &[u32], out: &mut SeriesCopies) {
-        out.series.clear();
-        out.bytes.clear();
-        out.late.clear();
-        out.histograms.clear();
+        out.clear();
         for slot in slots {
-            let Some(record) = self.record(SeriesSlot(*slot)) else { continue };
-            let open = record.open.as_ref().map(|o| {
-                let from = out.bytes.len();
-                out.bytes.extend_from_slice(&self.slab.bytes(o.at)[..o.chunk.used()]);
-                (o.chunk, from..out.bytes.len())
-            });
-            let from = out.late.len();
-            out.late.extend_from_slice(self.late.get(SeriesSlot(*slot)));
-            let (in_order, late) = self.histograms.get(SeriesSlot(*slot));
-            let mut copy = |some: &[HistogramSample]| {
-                let from = out.histograms.len();
-                out.histograms.extend_from_slice(some);
-                from..out.histograms.len()
-            };
-            let histograms = [copy(in_order), copy(late)];
-            out.series.push(SeriesCopy {
-                slot: SeriesSlot(*slot),
-                last_t: record.last_t,
-                tail: record.tail,
-                open,
-                late: from..out.late.len(),
-                histograms,
-            });
+            let copied = self.copy_one(SeriesSlot(*slot), out);
+            out.series.extend(copied);
         }
+    }
+
+    /// Copies one series more: what of it is not in its record goes behind what `out` has, which it is to be added to.
+    pub(crate) fn copy_one(&self, slot: SeriesSlot, out: &mut SeriesCopies) -> Option<SeriesCopy> {
+        let record = self.record(slot)?;
+        let open = record.open.as_ref().map(|o| {
+            let from = out.bytes.len();
+            out.bytes.extend_from_slice(&self.slab.bytes(o.at)[..o.chunk.used()]);
+            (o.chunk, from..out.bytes.len())
+        });
+        let from = out.late.len();
+        out.late.extend_from_slice(self.late.get(slot));
+        let (in_order, late) = self.histograms.get(slot);
+        let mut copy = |some: &[HistogramSample]| {
+            let from = out.histograms.len();
+            out.histograms.extend_from_slice(some);
+            from..out.histograms.len()
+        };
+        let histograms = [copy(in_order), copy(late)];
+        let late = from..out.late.len();
+        Some(SeriesCopy { open, late, histograms, is_whole: true, ..SeriesCopy::of_record(slot, record) })
+    }
+
+    /// Copies what the records of these slots say.
+    pub(crate) fn copy_records(&self, slots: &[u32], out: &mut SeriesCopies) {
+        out.clear();
+        let of_slot = |slot| self.record(slot).map(|record| SeriesCopy::of_record(slot, record));
+        out.series.extend(slots.iter().map(|slot| SeriesSlot(*slot)).filter_map(of_slot));
     }
 
     /// Where the chains of the series in these slots begin; only of those that have one.

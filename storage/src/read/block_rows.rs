@@ -145,6 +145,24 @@ impl<'a> BlockRows<'a> {
         self.hidden.as_ref().is_some_and(|hidden| hidden.is_hidden(chunk, &self.ranges))
     }
 
+    /// Adds the times of the current series in `range`, if they can be told without its values; whether they can. Where not, some
+    /// may have been added.
+    pub(crate) fn times(&mut self, range: TimeRange, pieces: &mut Pieces) -> bool {
+        let ordinal = self.ordinal();
+        self.find_hidden(ordinal, range);
+        if !self.ranges.is_empty() {
+            return false;
+        }
+        let shard = self.reader.shard();
+        let Ok(chunks) = self.reader.chunk_refs(ordinal) else { return false };
+        // What is damaged is noted by who reads the samples instead.
+        chunks.into_iter().all(|chunk| match chunk {
+            Ok(chunk) if !chunk.range.overlaps(range) => true,
+            Ok(chunk) => shard.chunk(&chunk).is_ok_and(|bytes| pieces.push_times(bytes, shard) == Ok(true)),
+            Err(_) => false,
+        })
+    }
+
     /// Adds the chunks of the current series that may have samples in `range`, without those that cannot be read.
     pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
         let ordinal = self.ordinal();

@@ -3,13 +3,13 @@
 //! Without blocks the head's series come in order of their slots. With blocks, all sources come in order of their keys,
 //! and the cursor is a merge join: what stands at the smallest key is one series, unless labels tell otherwise.
 
-use super::ReadError;
 use super::block_rows::BlockRows;
 use super::equal_labels::{EqualIds, LabelTexts};
 use super::grouping::{Grouper, RowIds};
 use super::head_chunks::HeadChunk;
 use super::head_rows::HeadRows;
 use super::pieces::Pieces;
+use super::{ReadError, Wanted};
 use crate::index::Bitmap;
 use crate::model::{HistogramSample, LabelSet, SeriesKey, TimeRange};
 use hashbrown::HashMap;
@@ -32,12 +32,18 @@ pub struct SeriesCursor<'a> {
     is_read: bool,
     ids: RowIds,
     other_ids: RowIds,
+    wanted: Wanted,
     /// What is known of pairs of sources, by their numbers.
     equal: HashMap<(u32, u32), EqualIds>,
 }
 
 impl<'a> SeriesCursor<'a> {
-    pub(super) fn new(head: HeadRows<'a>, blocks: Vec<BlockRows<'a>>, range: TimeRange) -> Self {
+    pub(super) fn new(
+        head: HeadRows<'a>,
+        blocks: Vec<BlockRows<'a>>,
+        range: TimeRange,
+        wanted: Wanted,
+    ) -> Self {
         Self {
             head,
             blocks,
@@ -48,6 +54,7 @@ impl<'a> SeriesCursor<'a> {
             is_read: false,
             ids: RowIds::default(),
             other_ids: RowIds::default(),
+            wanted,
             equal: HashMap::new(),
         }
     }
@@ -166,6 +173,28 @@ impl<'a> SeriesCursor<'a> {
     pub fn histograms(&mut self) -> Result<&[HistogramSample], ReadError> {
         self.read();
         Ok(self.pieces.histograms(self.range))
+    }
+
+    /// Appends the times of the current series' samples in the range, if they can be told without reading values and none of them is
+    /// a staleness marker: whether they can. That of the newest alone where no more is wanted, and none where it is a
+    /// staleness marker.
+    pub fn times(&mut self, out: &mut Vec<i64>) -> bool {
+        let Self { head, blocks, range, in_head, in_blocks, pieces, wanted, .. } = self;
+        if *in_head
+            && *wanted == Wanted::Newest
+            && let Some((t, is_stale)) = head.newest()
+            && t <= range.until
+        {
+            out.extend((!is_stale && t > range.after).then_some(t.0));
+            return true;
+        }
+        pieces.clear_times();
+        let of_blocks = in_blocks.iter().all(|at| blocks[*at].times(*range, pieces));
+        let are_told = of_blocks && !(*in_head && head.has_samples(*range));
+        if are_told {
+            out.extend_from_slice(pieces.times(*range));
+        }
+        are_told
     }
 
     fn read(&mut self) {

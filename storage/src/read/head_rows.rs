@@ -1,11 +1,11 @@
 //! The head's share of a selection: slots, and copies of their series a thousand at a time.
 
-use super::ReadError;
 use super::grouping::RowIds;
 use super::head_chunks::{HeadChunk, HeadPlace};
 use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use super::stop::Stop;
+use super::{ReadError, Wanted};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::keys::KeyHashes;
@@ -14,7 +14,9 @@ use crate::head::log::{HeadPos, LogSnapshot};
 use crate::head::series::{SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
 use crate::index::{Bitmap, NameId, ValueId};
-use crate::model::{HistogramSample, LabelSet, SeriesKey, SeriesSlot, TimeRange, Window, varint};
+use crate::model::{
+    HistogramSample, LabelSet, SeriesKey, SeriesSlot, TimeRange, TimestampMs, Window, varint,
+};
 
 /// The selected series of one shard's head, in order of their keys where blocks are merged in, else of their slots.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct HeadRows<'a> {
     /// How many slots have been copied.
     copied: usize,
     copies: SeriesCopies,
+    /// Whether more than the records is copied; what is not, is copied when it is asked for.
+    whole: bool,
     /// Rows of the copied series, and where each ends.
     rows: Vec<u8>,
     row_ends: Vec<usize>,
@@ -47,6 +51,7 @@ impl<'a> HeadRows<'a> {
         shard: &'a Shard,
         cuts: &'a CutPositions,
         slots: Vec<u32>,
+        wanted: Wanted,
         missing: &'a Missing,
     ) -> Self {
         Self {
@@ -57,6 +62,7 @@ impl<'a> HeadRows<'a> {
             keys: Vec::new(),
             copied: 0,
             copies: SeriesCopies::default(),
+            whole: wanted != Wanted::Newest,
             rows: Vec::new(),
             row_ends: Vec::new(),
             copied_keys: Vec::new(),
@@ -118,7 +124,12 @@ impl<'a> HeadRows<'a> {
 
     fn copy(&mut self, range: std::ops::Range<usize>) {
         let slots = &self.slots[range.clone()];
-        self.shard.series.lock().copy(slots, &mut self.copies);
+        let series = self.shard.series.lock();
+        match self.whole {
+            true => series.copy(slots, &mut self.copies),
+            false => series.copy_records(slots, &mut self.copies),
+        }
+        drop(series);
         self.at = 0;
         self.rows.clear();
         self.row_ends.clear();
@@ -145,6 +156,21 @@ impl<'a> HeadRows<'a> {
 
     fn current(&self) -> &SeriesCopy {
         &self.copies.series[self.at]
+    }
+
+    /// Copies the current series' chunks, if only its record was.
+    fn fill_current(&mut self) {
+        let SeriesCopy { slot, is_whole, .. } = *self.current();
+        if !is_whole && let Some(whole) = self.shard.series.lock().copy_one(slot, &mut self.copies) {
+            self.copies.series[self.at] = whole;
+        }
+    }
+
+    /// The time of the current series' newest sample, and whether it is a staleness marker; `None` where only its chunks can
+    /// tell.
+    pub(crate) fn newest(&self) -> Option<(TimestampMs, bool)> {
+        let SeriesCopy { last_t, is_stale, .. } = self.current();
+        is_stale.map(|is_stale| (*last_t, is_stale))
     }
 
     /// The key of the current series; only with keys.
@@ -192,6 +218,7 @@ impl<'a> HeadRows<'a> {
 
     /// Whether the head has a chunk of the current series that may have samples in `range` and is in no block of the view.
     pub(crate) fn has_samples(&mut self, range: TimeRange) -> bool {
+        self.fill_current();
         let series = self.current();
         let open = series.open.as_ref().map(|(chunk, _)| TimeRange::closed(chunk.first_t(), chunk.last_t()));
         let late = &self.copies.late[series.late.clone()];
@@ -239,6 +266,7 @@ impl<'a> HeadRows<'a> {
             }
         });
         missing.or_note(walked);
+        self.fill_current();
         let series = self.current();
         if let Some((chunk, bytes)) = &series.open {
             let times = TimeRange::closed(chunk.first_t(), chunk.last_t());
@@ -263,6 +291,7 @@ impl<'a> HeadRows<'a> {
 
     /// Adds what the head has of the current series, newest place first: what was found before an error stays in `out`.
     pub(crate) fn chunks(&mut self, out: &mut Vec<HeadChunk>) -> Result<(), ReadError> {
+        self.fill_current();
         let series = self.current();
         out.extend(series.open.as_ref().map(|(chunk, _)| HeadChunk::of_open(chunk)));
         out.extend(HeadChunk::of_late(&self.copies.late[series.late.clone()]));

@@ -31,6 +31,17 @@ use crate::block::Corruption;
 use crate::codec::ChunkError;
 use crate::head::log::LogCorruption;
 
+/// What a selection is for. Whatever it is, all of a series can be read; what is not wanted may then take longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Samples.
+    Samples,
+    /// The times of samples.
+    Times,
+    /// The time of each series' newest sample.
+    Newest,
+}
+
 /// Why reading failed. What is damaged is named; the rest of the data can still be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

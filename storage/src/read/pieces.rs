@@ -41,6 +41,7 @@ pub(crate) struct Pieces {
     /// Whether `merged` is what the pieces are together.
     is_merged: bool,
     known: KnownTimes,
+    times: Vec<i64>,
     /// Pieces that were added since the beginning, and their bytes.
     read: (u64, u64),
 }
@@ -80,6 +81,29 @@ impl Pieces {
         }
         self.used += 1;
         Ok(())
+    }
+
+    /// Forgets the times that were added.
+    pub(crate) fn clear_times(&mut self) {
+        self.times.clear();
+    }
+
+    /// Adds the times of a block's chunk, if its form tells that no staleness marker is in it; whether it does.
+    pub(crate) fn push_times(&mut self, chunk: &[u8], shard: BlockShard<'_>) -> Result<bool, ChunkError> {
+        let shared = &Remembering { shared: shard, block: shard.block().spec().id, known: &self.known };
+        codec::times_without_stale(chunk, shared, &mut self.times)
+    }
+
+    /// The times that were added, inside `range`: strictly ascending.
+    pub(crate) fn times(&mut self, range: TimeRange) -> &[i64] {
+        let times = &mut self.times;
+        if !times.is_sorted_by(|a, b| a < b) {
+            times.sort_unstable();
+            times.dedup();
+        }
+        let from = times.partition_point(|t| *t <= range.after.0);
+        let to = times.partition_point(|t| *t <= range.until.0).max(from);
+        &times[from..to]
     }
 
     /// Takes samples in `ranges` out of the piece that was added last.

@@ -6,7 +6,7 @@ use super::hidden::{Tombstones, is_name_gone, values_gone};
 use super::missing::{BlockAside, Missing};
 use super::stop::Stop;
 use super::texts::Texts;
-use super::{ReadError, block_rows::BlockRows};
+use super::{ReadError, Wanted, block_rows::BlockRows};
 use crate::block::{Block, BlockShard, Tier};
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
@@ -59,10 +59,15 @@ impl View {
 
     /// Starts reading the series that all `matchers` accept and that may have samples in `range`: one cursor for each shard that
     /// may hold any.
-    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<SeriesCursor<'_>>, ReadError> {
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        wanted: Wanted,
+    ) -> Result<Vec<SeriesCursor<'_>>, ReadError> {
         let mut cursors = Vec::new();
         for shard in self.shards_for(matchers) {
-            let cursor = self.select_in(shard, matchers, range)?;
+            let cursor = self.select_in(shard, matchers, range, wanted)?;
             cursors.extend((cursor.series_max() > 0).then_some(cursor));
         }
         Ok(cursors)
@@ -73,6 +78,7 @@ impl View {
         shard: &Shard,
         matchers: &[Matcher],
         range: TimeRange,
+        wanted: Wanted,
     ) -> Result<SeriesCursor<'_>, ReadError> {
         let mut blocks = Vec::new();
         let missing = &*self.missing;
@@ -98,11 +104,11 @@ impl View {
             Ok(slots) => slots.to_vec(),
             Err(never) => match never {},
         };
-        let mut head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, missing);
+        let mut head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, wanted, missing);
         if !blocks.is_empty() {
             head.sort_by_key(&self.stop)?;
         }
-        Ok(SeriesCursor::new(head, blocks, range))
+        Ok(SeriesCursor::new(head, blocks, range, wanted))
     }
 
     /// The shards that can hold a series that the matchers accept.
@@ -204,7 +210,7 @@ impl View {
     ) -> Result<(), ReadError> {
         for matchers in selectors {
             for shard in self.shards_for(matchers) {
-                let mut cursor = self.select_in(shard, matchers, range)?;
+                let mut cursor = self.select_in(shard, matchers, range, Wanted::Newest)?;
                 cursor.suspect(self.suspects(shard, range));
                 while cursor.advance()? {
                     if cursor.may_have_samples() && !f(&mut cursor)? {
@@ -235,7 +241,8 @@ impl View {
     fn head_gone(&self, shard: &Shard, range: TimeRange) -> Bitmap {
         let (suspects, mut gone) = (self.suspects(shard, range), Bitmap::new());
         let slots = suspects.to_vec();
-        let mut rows = HeadRows::new(&self.head, shard, &self.state.cuts, slots, &self.missing);
+        let wanted = Wanted::Newest;
+        let mut rows = HeadRows::new(&self.head, shard, &self.state.cuts, slots, wanted, &self.missing);
         while rows.fill() {
             if !rows.has_samples(range) {
                 gone.add(rows.slot().0);

@@ -32,7 +32,10 @@ impl<'q> Evaluator<'q> {
             Param::Scalar(id, span) => (self.kept_scalar(*id, grid)?, *span),
             Param::Label(_) | Param::None => (Vec::new(), Span::default()),
         };
-        let input = self.input(a.vector, grid)?;
+        let mut input = self.input(a.vector, grid)?;
+        if let (A::Count | A::Group, Input::Streamed(pipeline)) = (a.op, &mut input) {
+            pipeline.values_matter = false;
+        }
         let grouping = input.effective(&a.grouping, self.delayed);
         let (argument, whole) = (self.plan.node(a.vector).span, self.plan.node(id).span);
         let job = Job { input: &input, grouping: &grouping, grid, param: &param, argument };

@@ -10,7 +10,7 @@ use cardinal_storage::database::inspect_view;
 use cardinal_storage::index::Matcher;
 use cardinal_storage::io::Fs;
 use cardinal_storage::model::{LabelSet, TimeRange};
-use cardinal_storage::read::{HeadChunk, HeadPlace, ReadError, SeriesCursor, View};
+use cardinal_storage::read::{HeadChunk, HeadPlace, ReadError, SeriesCursor, View, Wanted};
 
 use super::Report;
 use crate::cli::report::Cell::{self, Bytes, Count, Nothing, Time};
@@ -27,7 +27,7 @@ pub(super) fn report(fs: Arc<dyn Fs>, directory: &Path, text: &str, limit: usize
 
 fn put_series(report: &mut Report, view: &View, matchers: &[Matcher], limit: usize) -> anyhow::Result<()> {
     let (mut rows, mut in_head, mut more) = (Vec::new(), Vec::new(), 0u64);
-    for mut cursor in view.select(matchers, TimeRange::ALL)? {
+    for mut cursor in view.select(matchers, TimeRange::ALL, Wanted::Samples)? {
         loop {
             match cursor.advance() {
                 Ok(true) if rows.len() == limit => more += 1,

@@ -1,6 +1,7 @@
 //! Appending, cutting, merging, letting go and querying at once. Who is faster is left to chance; what must hold is not.
 
 use super::*;
+use crate::read::Wanted;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 const WRITERS: i64 = 3;
@@ -41,7 +42,7 @@ fn send(db: &Database, writer: i64, step: i64) {
 /// Every sample of each writer's first steps is there, and none that was never sent or is there twice.
 fn check(view: &View, steps: &[i64]) {
     let mut found = BTreeMap::new();
-    for mut cursor in view.select(&[], TimeRange::ALL).unwrap() {
+    for mut cursor in view.select(&[], TimeRange::ALL, Wanted::Samples).unwrap() {
         while cursor.advance().unwrap() {
             let labels = cursor.labels().unwrap();
             let (t, v) = cursor.samples().unwrap();

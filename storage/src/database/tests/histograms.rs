@@ -7,6 +7,7 @@ use crate::model::{
     BucketCounts, BucketSpan, CUSTOM_SCHEMA, Counts, Histogram, HistogramSample, ResetHint, STALE_NAN_BITS,
     stale_nan,
 };
+use crate::read::Wanted;
 
 const MINUTE: i64 = 60_000;
 
@@ -77,7 +78,7 @@ fn points(db: &Database) -> Points {
 
 fn points_in(view: &View, matchers: &[Matcher], range: TimeRange) -> Points {
     let mut all = Points::new();
-    for mut cursor in view.select(matchers, range).unwrap() {
+    for mut cursor in view.select(matchers, range, Wanted::Samples).unwrap() {
         while cursor.advance().unwrap() {
             let labels = cursor.labels().unwrap();
             let (t, v) = cursor.samples().unwrap();
@@ -94,6 +95,7 @@ fn points_in(view: &View, matchers: &[Matcher], range: TimeRange) -> Points {
         }
     }
     assert_eq!(view.warnings(), Vec::<String>::new());
+    super::check_times(view, matchers, range);
     all
 }
 
