@@ -707,7 +707,7 @@ fn a_search_ends_when_nobody_waits_for_it() {
         let asked = asked.clone();
         asked.store(0, std::sync::atomic::Ordering::Relaxed);
         let is_over = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= looks;
-        db.view().until(is_over).select(&any, TimeRange::ALL).map(drop)
+        db.view().until(is_over).select(&any, TimeRange::ALL, Wanted::Samples).map(drop)
     };
     search(u64::MAX).unwrap();
     let looks = asked.load(std::sync::atomic::Ordering::Relaxed);
