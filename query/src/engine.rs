@@ -1,7 +1,10 @@
 //! The engine: from a query's text to its result, within bounds.
 
-use crate::eval::{Budget, Evaluator, Grid, Held, Notes, Pool, ReadLimits, Rows, Tally, Watch, drop_names};
-use crate::parse::{Features, ParseLimits, ValueType, parse_within};
+use crate::eval::{
+    Budget, Evaluator, Grid, Held, Notes, Pool, ReadLimits, Rows, Tally, Trace, Watch, drop_names,
+};
+use crate::explain::{Explain, Explanation};
+use crate::parse::{Expr, Features, ParseLimits, ValueType, parse_within};
 use crate::plan::{Op, Plan, QuerySpan, lower};
 use crate::source::Source;
 use crate::{Limits, MatrixSeries, Output, QueryError, QueryOptions, QueryStats, StepSamples, Value};
@@ -123,7 +126,7 @@ impl Engine {
     ) -> Result<Output, QueryError> {
         let began = Instant::now();
         let range = span.step.0 > 0;
-        let plan = self.plan(query, span, range)?;
+        let (expr, plan) = self.plan(query, span, range)?;
         let limits = &self.options.limits;
         let timeout = options.timeout.map_or(limits.timeout, |t| t.min(limits.timeout));
         options.progress.reset();
@@ -141,9 +144,21 @@ impl Engine {
             notes: Mutex::new(Notes::default()),
             progress: options.progress.clone(),
             read_limits: ReadLimits::of(limits),
+            trace: Trace::new(options.explain == Explain::Run),
             tallies: Mutex::new(vec![Tally::new(&grid, options.step_stats)]),
         };
         let mut stats = QueryStats { prepare: began.elapsed(), ..QueryStats::default() };
+        let features = &self.options.features;
+        let mut explanation = match options.explain {
+            Explain::Off => None,
+            _ => {
+                let explained = Explanation::plan(&evaluator, &expr, features, &grid);
+                Some(Box::new(explained.or_else(|error| evaluator.watch.check().and(Err(error)))?))
+            }
+        };
+        if options.explain == Explain::Plan {
+            return Ok(Output::nothing(range, explanation));
+        }
         let evaluating = Instant::now();
         let value = if range { as_matrix(&evaluator, &grid) } else { at_once(&evaluator, &grid) };
         // What ends a query may show as a failure of what it was doing.
@@ -154,15 +169,18 @@ impl Engine {
             sort_by_labels(series, &evaluator.watch)?;
         }
         stats.sort = sorting.elapsed();
+        if let Some(explanation) = &mut explanation {
+            explanation.measured(&evaluator, &expr, features);
+        }
         fill_counts(&mut stats, &evaluator, &grid, options.step_stats);
         stats.samples_peak = evaluator.budget.peak();
         let notes = evaluator.notes.into_inner().expect("all workers have ended without a panic");
         let (mut warnings, infos) = notes.texts(query);
         warnings.extend(source.warnings());
-        Ok(Output { value, warnings, infos, stats })
+        Ok(Output { value, warnings, infos, stats, explanation })
     }
 
-    fn plan(&self, query: &str, span: QuerySpan, range: bool) -> Result<Plan, QueryError> {
+    fn plan(&self, query: &str, span: QuerySpan, range: bool) -> Result<(Expr, Plan), QueryError> {
         let limits =
             ParseLimits { query_bytes_max: self.options.limits.query_bytes_max, ..ParseLimits::default() };
         let expr = parse_within(query, &self.options.features, &limits)
@@ -174,7 +192,8 @@ impl Engine {
                 value_type.documented()
             )));
         }
-        lower(&expr, query, span)
+        let plan = lower(&expr, query, span)?;
+        Ok((expr, plan))
     }
 }
 

@@ -3,6 +3,7 @@
 mod engine;
 mod error;
 mod eval;
+pub mod explain;
 pub mod native;
 mod options;
 pub mod parse;

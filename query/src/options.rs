@@ -1,5 +1,6 @@
 //! What bounds a query, and how it is ended from outside.
 
+use crate::explain::Explain;
 use cardinal_storage::model::DurationMs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,6 +44,8 @@ pub struct QueryOptions {
     pub lookback: Option<DurationMs>,
     /// Lowers [`Limits::timeout`]; never raises it.
     pub timeout: Option<Duration>,
+    /// Whether the query is explained, and whether it is run then.
+    pub explain: Explain,
     /// Whether what each step looked at is counted too.
     pub step_stats: bool,
     /// Ends the query.

@@ -1,5 +1,6 @@
 //! What a query answers.
 
+use crate::explain::Explanation;
 use crate::native::FloatHistogram;
 use cardinal_storage::model::{LabelSet, TimestampMs};
 use std::fmt;
@@ -123,6 +124,16 @@ pub struct Output {
     pub infos: Vec<String>,
     /// What the query cost.
     pub stats: QueryStats,
+    /// What it was going to do and did, if that was asked for.
+    pub explanation: Option<Box<Explanation>>,
+}
+
+impl Output {
+    /// The answer to what was not run.
+    pub(crate) fn nothing(is_range: bool, explanation: Option<Box<Explanation>>) -> Self {
+        let value = if is_range { Value::Matrix(Vec::new()) } else { Value::Vector(Vec::new()) };
+        Self { value, warnings: Vec::new(), infos: Vec::new(), stats: QueryStats::default(), explanation }
+    }
 }
 
 /// What a query cost.

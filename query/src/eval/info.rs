@@ -34,8 +34,12 @@ impl Evaluator<'_> {
         // What is an info series itself stays as it is.
         let enriched =
             |i: &usize| !node.names.iter().all(|m| m.matches(base.labels(*i).labels.metric_name()));
-        let found =
-            self.info_rows(node, (0..base.len()).filter(enriched).map(|i| &base.labels(i).labels), grid)?;
+        let found = self.info_rows(
+            node,
+            (0..base.len()).filter(enriched).map(|i| &base.labels(i).labels),
+            grid,
+            span,
+        )?;
         let holders = self.holders(&found, &base, span)?;
         let mut names: Vec<&str> = holders.keys().map(|(name, _)| *name).collect();
         names.sort_unstable();
@@ -78,6 +82,7 @@ impl Evaluator<'_> {
         node: &InfoNode,
         series: impl Iterator<Item = &'l LabelSet>,
         grid: &Grid,
+        span: Span,
     ) -> Result<Rows, QueryError> {
         let mut values = [const { BTreeSet::new() }; 2];
         for labels in series {
@@ -96,8 +101,8 @@ impl Evaluator<'_> {
         };
         let listed = values.iter().zip(IDENTIFYING).filter_map(|(values, name)| one_of(name, values));
         let matchers = node.names.iter().chain(&node.labels).cloned().chain(listed).collect();
-        let selector =
-            Selector { matchers, offset: node.offset, at: node.at, edges: None, counts_only: true };
+        let (offset, at) = (node.offset, node.at);
+        let selector = Selector { matchers, offset, at, edges: None, counts_only: true, span };
         let mut pipeline = self.instant(&selector, grid, true, Span::default());
         // The time is looked at, the series stay what they are.
         pipeline.drops_name = false;

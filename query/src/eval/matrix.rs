@@ -46,7 +46,11 @@ impl Evaluator<'_> {
         let mut series = Vec::new();
         for mut part in self.select(&selector.matchers, spec.hull(), Wanted::Samples)? {
             let mut meter = Meter::new(self);
-            while part.advance()? {
+            loop {
+                let began = meter.begin();
+                if !part.advance()? {
+                    break;
+                }
                 meter.series(&*part)?;
                 column.read(part.histograms()?, selector.counts_only);
                 if let Some(edges) = selector.edges.filter(|_| !column.is_empty()) {
@@ -55,6 +59,7 @@ impl Evaluator<'_> {
                 let (t, v) = part.samples()?;
                 let samples = t.len() + column.samples();
                 meter.samples(samples);
+                meter.read(began);
                 ticker.tick(samples)?;
                 let points = points(&spec, without_stale(t, v, &mut kept_t, &mut kept_v));
                 let live = column.live(&mut live);
@@ -68,7 +73,7 @@ impl Evaluator<'_> {
                 self.tally(|tally| tally.whole(samples as u64, samples as u64));
                 series.push(MatrixSeries { labels: part.labels()?, points, histograms });
             }
-            meter.tell(&*part)?;
+            meter.end(&*part, selector.span)?;
         }
         Ok(series)
     }

@@ -26,6 +26,7 @@ mod notes;
 mod pipeline;
 mod pool;
 pub(crate) mod range;
+mod reads;
 mod relabel;
 mod remarks;
 mod rows;
@@ -35,6 +36,7 @@ mod subquery;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub(crate) use budget::{Budget, Held, Watch};
 pub(crate) use grid::Grid;
@@ -44,6 +46,8 @@ pub(crate) use notes::Notes;
 pub(crate) use pool::Pool;
 pub(crate) use rows::Rows;
 pub(crate) use tally::Tally;
+pub use trace::{NodeCost, SelectorCost};
+pub(crate) use trace::{Recorded, Trace, Unmatched};
 
 use crate::error::Position;
 use crate::parse::Span;
@@ -71,6 +75,8 @@ pub(crate) struct Evaluator<'q> {
     /// What was read, counted by all workers.
     pub(crate) progress: Progress,
     pub(crate) read_limits: ReadLimits,
+    /// What parts of the query take, where that is asked for.
+    pub(crate) trace: Trace,
     /// What steps looked at: of the whole query, and of what is being evaluated over grids of its own.
     pub(crate) tallies: Mutex<Vec<Tally>>,
     /// What parameters hold.
@@ -123,6 +129,16 @@ impl Evaluator<'_> {
     /// The rows of a vector expression.
     pub(crate) fn vector(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
         self.watch.check()?;
+        let began = self.trace.begin();
+        let rows = self.rows_of(id, grid)?;
+        let node = self.plan.node(id);
+        if !matches!(node.op, Op::Invariant(_)) {
+            self.trace.node(node.span, began, rows.len());
+        }
+        Ok(rows)
+    }
+
+    fn rows_of(&self, id: NodeId, grid: &Grid) -> Result<Rows, QueryError> {
         if grid.count == 0 {
             return Ok(self.rows(grid));
         }

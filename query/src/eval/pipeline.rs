@@ -284,13 +284,18 @@ impl<'q> Pipeline<'q> {
         self.selector.name()
     }
 
+    /// The time that it reads.
+    pub(crate) fn range(&self) -> TimeRange {
+        self.range
+    }
+
     /// Starts reading.
     pub(crate) fn parts(&self, eval: &Evaluator<'q>) -> Result<Vec<Box<dyn Part + 'q>>, QueryError> {
         eval.select(&self.selector.matchers, self.range, self.wanted())
     }
 
     /// What of the samples makes a difference.
-    fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         match &self.stages[..] {
             [Stage::Instant { spec, time }, rest @ ..] if *time || rest.is_empty() && !self.values_matter => {
                 let is_one = spec.grid.count == 1 || spec.at.is_some();
@@ -367,7 +372,11 @@ impl<'q> Pipeline<'q> {
         let wanted = self.wanted();
         // What only its times are wanted of has some value or other.
         let (mut times, mut ones) = (Vec::new(), Vec::new());
-        while part.advance()? {
+        loop {
+            let began = meter.begin();
+            if !part.advance()? {
+                break;
+            }
             meter.series(part)?;
             times.clear();
             let (t, v) = if wanted != Wanted::Samples && part.times(&mut times)? {
@@ -381,6 +390,7 @@ impl<'q> Pipeline<'q> {
                 samples
             };
             let samples = t.len() + scratch.stored.samples();
+            meter.read(began);
             ticker.tick(samples + self.grid.count)?;
             if samples == 0 {
                 continue;
@@ -396,7 +406,7 @@ impl<'q> Pipeline<'q> {
             }
             self.remark(part, &mut scratch)?;
         }
-        meter.tell(part)?;
+        meter.end(part, self.selector.span)?;
         let tally = self.lifted(scratch.tally);
         eval.tally(|t| t.add(&tally));
         if !scratch.notes.is_empty() {

@@ -149,7 +149,7 @@ impl Lowering<'_> {
         let matchers = self.matchers(v)?;
         let (offset, at) = (self.offset(v.offset.as_ref())?, self.at(v.at));
         let counts_only = self.reader.counts && !self.reader.buckets;
-        Ok(Selector { matchers, offset, at, edges: v.edges, counts_only })
+        Ok(Selector { matchers, offset, at, edges: v.edges, counts_only, span: v.span })
     }
 
     /// The conditions of a selector.

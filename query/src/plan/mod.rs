@@ -95,6 +95,49 @@ pub(crate) enum Op {
     Invariant(NodeId),
 }
 
+impl Op {
+    /// What it is computed from; the expression inside a subquery is not among them.
+    pub(crate) fn inputs(&self) -> Vec<NodeId> {
+        match self {
+            Self::Number(_)
+            | Self::Text(_)
+            | Self::Time
+            | Self::Instant(_)
+            | Self::Timestamp(_)
+            | Self::AbsentOverTime { .. }
+            | Self::Windows(_) => Vec::new(),
+            Self::Range { params, .. } => params.clone(),
+            Self::Absent { vector, .. } | Self::Relabel { vector, .. } | Self::Sort { vector, .. } => {
+                vec![*vector]
+            }
+            Self::Map { map, vector } => map.params().chain([*vector]).collect(),
+            Self::ScalarOf(one) | Self::VectorOf(one) | Self::Nothing(one) | Self::Invariant(one) => {
+                vec![*one]
+            }
+            Self::Extreme { a, b, .. } => vec![*a, *b],
+            Self::Histogram { function, vector, .. } => function.params().chain([*vector]).collect(),
+            Self::Info(info) => vec![info.vector],
+            Self::Aggregate(a) => match a.param {
+                Param::Scalar(param, _) => vec![param, a.vector],
+                _ => vec![a.vector],
+            },
+            Self::ScalarBinary { lhs, rhs, .. }
+            | Self::VectorScalar { lhs, rhs, .. }
+            | Self::VectorBinary { lhs, rhs, .. } => vec![*lhs, *rhs],
+        }
+    }
+
+    /// The windows that it looks at.
+    pub(crate) fn windows(&self) -> Option<&Windows> {
+        match self {
+            Self::Range { windows, .. } | Self::AbsentOverTime { windows, .. } | Self::Windows(windows) => {
+                Some(windows)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Series, moved in time.
 #[derive(Debug)]
 pub(crate) struct Selector {
@@ -105,6 +148,8 @@ pub(crate) struct Selector {
     pub(crate) edges: Option<Edges>,
     /// Whether no bucket of a native histogram is looked at: counts and sums will do.
     pub(crate) counts_only: bool,
+    /// Where it stands.
+    pub(crate) span: Span,
 }
 
 impl Selector {
@@ -162,6 +207,18 @@ pub(crate) enum HistogramStatistic {
     Deviation,
 }
 
+impl MapOp {
+    /// The scalars that it depends on.
+    pub(crate) fn params(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let (a, b) = match self {
+            Self::Clamp { low, high } => (*low, *high),
+            Self::Round(unit) => (Some(*unit), None),
+            Self::Math(_) | Self::Negate | Self::Statistic(_) | Self::EvaluationTime => (None, None),
+        };
+        a.into_iter().chain(b)
+    }
+}
+
 /// How labels are rewritten.
 #[derive(Debug)]
 pub(crate) enum Relabel {
@@ -189,6 +246,18 @@ pub(crate) enum HistogramOp {
     Quantiles { label: String, quantiles: Vec<(NodeId, Span)> },
     /// `histogram_fraction`.
     Fraction { lower: NodeId, upper: NodeId },
+}
+
+impl HistogramOp {
+    /// The scalars that it depends on.
+    pub(crate) fn params(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let params = match self {
+            Self::Quantile(q, _) => vec![*q],
+            Self::Quantiles { quantiles, .. } => quantiles.iter().map(|(q, _)| *q).collect(),
+            Self::Fraction { lower, upper } => vec![*lower, *upper],
+        };
+        params.into_iter()
+    }
 }
 
 /// `info`: labels of info series, added to those of a vector.

@@ -13,6 +13,7 @@ pub use memory::{MemorySeries, MemorySource};
 
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
+use cardinal_storage::read::Estimate;
 use std::borrow::Cow;
 
 /// One consistent view of all series.
@@ -26,6 +27,16 @@ pub trait Source: Sync {
         range: TimeRange,
         wanted: Wanted,
     ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError>;
+
+    /// What [`Source::select`] would find, and what reading it would cost; `None` where that cannot be told without doing so.
+    fn estimate(
+        &self,
+        _matchers: &[Matcher],
+        _range: TimeRange,
+        _wanted: Wanted,
+    ) -> Result<Option<Estimate>, SourceError> {
+        Ok(None)
+    }
 
     /// What was left out of everything read so far because it is damaged: warnings for who gets the answer.
     fn warnings(&self) -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::{Grouping, Part, ReadCost, Source, SourceError};
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
-use cardinal_storage::read::{Grouper, ReadError, SeriesCursor, View, Wanted};
+use cardinal_storage::read::{Estimate, Grouper, ReadError, SeriesCursor, View, Wanted};
 use std::borrow::Cow;
 
 impl From<ReadError> for SourceError {
@@ -21,6 +21,15 @@ impl Source for View {
     ) -> Result<Vec<Box<dyn Part + 'a>>, SourceError> {
         let part = |cursor| Box::new(ShardPart { cursor, groupers: Vec::new() }) as Box<dyn Part + 'a>;
         Ok(self.select(matchers, range, wanted)?.into_iter().map(part).collect())
+    }
+
+    fn estimate(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        wanted: Wanted,
+    ) -> Result<Option<Estimate>, SourceError> {
+        Ok(Some(self.estimate(matchers, range, wanted)?))
     }
 
     fn warnings(&self) -> Vec<String> {

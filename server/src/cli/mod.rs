@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod deletions;
 mod exit;
+mod explanation;
 mod inspect;
 mod query;
 mod report;

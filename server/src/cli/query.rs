@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
 use super::exit::{print, remark};
+use super::explanation::explanation;
 use super::table::table;
 use crate::http::params::parse_time;
 
@@ -15,6 +16,7 @@ Examples:
   cardinal query 'sum by (job) (rate(http_requests_total[5m]))' --time 2026-01-02T15:04:05Z
   cardinal query up --start 1767366000 --end 1767369600 --step 1m
   cardinal query 'topk(3, up)' --url http://db.example.net:9460 --json
+  cardinal query 'sum(rate(http_requests_total[5m]))' --explain
 
 Times are Unix seconds or RFC 3339. With --start a range is asked for, without it one instant.";
 
@@ -42,6 +44,17 @@ pub(super) struct QueryArgs {
     /// Print the server's JSON
     #[arg(long)]
     json: bool,
+    /// Tell, in place of the answer, what the query reads, what each part of it took, and what an empty answer may be due to; with
+    /// `=plan`, without running it
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "run")]
+    explain: Option<Explained>,
+}
+
+/// Whether a query that is explained is run.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Explained {
+    Run,
+    Plan,
 }
 
 pub(super) fn run(args: &QueryArgs) -> anyhow::Result<()> {
@@ -58,8 +71,10 @@ pub(super) fn run(args: &QueryArgs) -> anyhow::Result<()> {
     for name in ["warnings", "infos"] {
         parsed[name].as_array().into_iter().flatten().filter_map(Value::as_str).for_each(remark);
     }
-    if !args.json {
-        print(render(&parsed["data"])?)?;
+    match (args.json, args.explain) {
+        (true, _) => {}
+        (false, Some(_)) => print(explanation(&parsed["data"]["explain"]).trim_end())?,
+        (false, None) => print(render(&parsed["data"])?)?,
     }
     Ok(())
 }
@@ -75,6 +90,13 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<String> {
 /// The path and the parameters of the request.
 fn request(args: &QueryArgs) -> anyhow::Result<(&'static str, Vec<(&'static str, String)>)> {
     let mut form = vec![("query", args.expression.clone())];
+    form.extend(args.explain.map(|explained| {
+        let how = match explained {
+            Explained::Run => "1",
+            Explained::Plan => "plan",
+        };
+        ("explain", how.to_owned())
+    }));
     let times = [("time", &args.time), ("start", &args.start), ("end", &args.end)];
     for (name, text) in times {
         if let Some(text) = text {

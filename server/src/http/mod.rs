@@ -12,6 +12,7 @@ mod admin;
 mod cors;
 mod deletions;
 pub mod error;
+mod explain;
 mod form;
 pub mod gate;
 pub mod json;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use cardinal_query::explain::Explain;
 use cardinal_query::{Output, QueryError};
 
 use super::error::ApiError;
+use super::explain;
 use super::listen::Client;
 use super::params::{Params, Steps};
 use super::queries::{Asked, AskedTimes};
@@ -32,6 +34,7 @@ pub(super) async fn instant(
     let asked = Asked::new(&wanted.query, AskedTimes::Instant(at), address(client));
     run_query(state, &params, asked, move |mut task| {
         task.options.step_stats = wanted.stats == "all";
+        task.options.explain = wanted.explain;
         let source = task.view();
         let output = task.state.engine.instant(&source, &wanted.query, at, &task.options);
         answer(task, output, &wanted)
@@ -51,6 +54,7 @@ pub(super) async fn range(
     let asked = Asked::new(&wanted.query, AskedTimes::Range(steps), address(client));
     run_query(state, &params, asked, move |mut task| {
         task.options.step_stats = wanted.stats == "all";
+        task.options.explain = wanted.explain;
         let source = task.view();
         let output = task.state.engine.range(&source, &wanted.query, start, end, step, &task.options);
         answer(task, output, &wanted)
@@ -67,12 +71,14 @@ struct Wanted {
     query: String,
     limit: usize,
     stats: String,
+    explain: Explain,
 }
 
 impl Wanted {
     fn of(params: &Params) -> Result<Self, ApiError> {
         let limit = params.limit()?.unwrap_or(0);
-        Ok(Self { query: params.get("query").to_owned(), limit, stats: params.get("stats").to_owned() })
+        let (query, stats) = (params.get("query").to_owned(), params.get("stats").to_owned());
+        Ok(Self { query, limit, stats, explain: explain::wanted(params)? })
     }
 }
 

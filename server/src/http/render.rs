@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::explain;
 use super::json::{put_labels, put_string, put_strings, separate};
 use super::number::{put_float, put_time};
 
@@ -163,6 +164,10 @@ pub fn put_query(sink: &mut Sink, output: &Output, stats: StatsWanted) -> Result
     let out = sink.buffer();
     if stats.wanted {
         put_stats(out, &output.stats, stats);
+    }
+    if let Some(explanation) = &output.explanation {
+        out.extend_from_slice(b",\"explain\":");
+        out.extend_from_slice(explain::value(explanation).to_string().as_bytes());
     }
     out.push(b'}');
     put_remarks(out, "warnings", &output.warnings);
@@ -351,7 +356,13 @@ mod tests {
     use cardinal_storage::model::{LabelSet, ResetHint};
 
     fn output(value: Value) -> Output {
-        Output { value, warnings: Vec::new(), infos: Vec::new(), stats: QueryStats::default() }
+        Output {
+            value,
+            warnings: Vec::new(),
+            infos: Vec::new(),
+            stats: QueryStats::default(),
+            explanation: None,
+        }
     }
 
     async fn body(answer: Answer) -> String {

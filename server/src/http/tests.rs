@@ -11,6 +11,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+mod explain;
 mod queries;
 
 use super::*;

@@ -716,3 +716,50 @@ fn a_search_ends_when_nobody_waits_for_it() {
         assert!(matches!(search(n), Err(crate::read::ReadError::Stopped)), "{n} of {looks}");
     }
 }
+
+#[test]
+fn what_reading_costs_is_known_before() {
+    let series: Vec<LabelSet> = (0..300).map(|n| labels("m", &(n % 7).to_string(), n)).collect();
+    let (fs, _) = four_hours(&series, |t, i| ((t / 7) % 1009 * (i as i64 + 1)) as f64 / 7.0);
+    let db = open(&fs);
+    // Head, late and of series that no block has; and a day of it deleted again.
+    let new = labels("m", "1", 1000);
+    let late =
+        [(&new, &[(5 * HOUR, 1.0)][..]), (&series[3], &[(4 * HOUR + 7, 1.0), (4 * HOUR + 9, 2.0)][..])];
+    append(&db, &late).unwrap();
+    let doomed = [Matcher::equal("n", "5")];
+    let hidden = TimeRange { after: TimestampMs(HOUR), until: TimestampMs(3 * HOUR) };
+    db.delete_series(&[doomed.to_vec()], hidden).unwrap();
+    let check_for = |wanted: Wanted, matchers: &[Matcher], range: TimeRange| {
+        let view = db.view();
+        let estimate = view.estimate(matchers, range, wanted).unwrap();
+        let (mut n, mut cost) = (0, (0, 0));
+        for mut cursor in view.select(matchers, range, wanted).unwrap() {
+            while cursor.advance().unwrap() {
+                n += 1;
+                if wanted == Wanted::Samples || !cursor.times(&mut Vec::new()) {
+                    cursor.samples().unwrap();
+                }
+            }
+            let (chunks, bytes) = cursor.chunks_read();
+            cost = (cost.0 + chunks, cost.1 + bytes);
+        }
+        assert_eq!((estimate.series, (estimate.chunks, estimate.bytes)), (n, cost), "{matchers:?} {range:?}");
+        estimate
+    };
+    let check = |matchers: &[Matcher], range: TimeRange| {
+        check_for(Wanted::Times, matchers, range);
+        check_for(Wanted::Newest, matchers, range);
+        check_for(Wanted::Samples, matchers, range)
+    };
+    let closed = |a: i64, b: i64| TimeRange { after: TimestampMs(a), until: TimestampMs(b) };
+    let all = check(&[], TimeRange::ALL);
+    assert_eq!((all.series, all.blocks, all.shards), (301, db.stats().blocks, 4));
+    let one = check(&[Matcher::equal("account", "3")], closed(HOUR, 2 * HOUR));
+    assert_eq!((one.shards, one.blocks), (1, 1), "{one:?}");
+    let head = check(&[Matcher::equal("n", "1000")], TimeRange::ALL);
+    assert_eq!((head.series, head.head_series, head.blocks), (1, 1, 0));
+    check(&doomed, TimeRange::ALL);
+    check(&[Matcher::new("n", MatchOp::Regex, "[3-6]").unwrap()], closed(2 * HOUR, 5 * HOUR));
+    assert_eq!(check(&[Matcher::equal("n", "none")], TimeRange::ALL), crate::read::Estimate::default());
+}

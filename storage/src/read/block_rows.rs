@@ -7,7 +7,7 @@ use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use crate::block::{BlockShard, SeriesReader};
 use crate::index::{Bitmap, LabelIndex, NameId, ValueId};
-use crate::model::{LabelSet, SeriesKey, TimeRange};
+use crate::model::{BlockId, LabelSet, SeriesKey, TimeRange};
 use std::sync::Arc;
 
 /// The selected series of one shard of a block.
@@ -161,6 +161,21 @@ impl<'a> BlockRows<'a> {
             Ok(chunk) => shard.chunk(&chunk).is_ok_and(|bytes| pieces.push_times(bytes, shard) == Ok(true)),
             Err(_) => false,
         })
+    }
+
+    /// The block.
+    pub(crate) fn block_id(&self) -> BlockId {
+        self.reader.shard().block().spec().id
+    }
+
+    /// How many chunks [`Self::pieces`] would add, and their bytes.
+    pub(crate) fn weigh(&mut self, range: TimeRange) -> (u64, u64) {
+        let ordinal = self.ordinal();
+        self.find_hidden(ordinal, range);
+        let Some(chunks) = self.missing.or_note(self.reader.chunk_refs(ordinal)) else { return (0, 0) };
+        let chunks = chunks.filter_map(|chunk| self.missing.or_note(chunk));
+        let wanted = chunks.filter(|c| c.range.overlaps(range) && !self.is_hidden(c.range));
+        wanted.fold((0, 0), |(chunks, bytes), c| (chunks + 1, bytes + u64::from(c.len)))
     }
 
     /// Adds the chunks of the current series that may have samples in `range`, without those that cannot be read.

@@ -11,7 +11,7 @@ use super::head_rows::HeadRows;
 use super::pieces::Pieces;
 use super::{ReadError, Wanted};
 use crate::index::Bitmap;
-use crate::model::{HistogramSample, LabelSet, SeriesKey, TimeRange};
+use crate::model::{BlockId, HistogramSample, LabelSet, SeriesKey, TimeRange};
 use hashbrown::HashMap;
 use std::borrow::Cow;
 
@@ -72,6 +72,27 @@ impl<'a> SeriesCursor<'a> {
     /// Chunks that samples were read from so far, and their bytes.
     pub fn chunks_read(&self) -> (u64, u64) {
         self.pieces.read_so_far()
+    }
+
+    /// The blocks that have any of the series.
+    pub(super) fn block_ids(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.blocks.iter().map(BlockRows::block_id)
+    }
+
+    /// Whether the current series is in the head.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.in_head
+    }
+
+    /// How many chunks the samples of the current series in the range are in, and their bytes.
+    pub(super) fn weigh(&mut self) -> (u64, u64) {
+        let Self { head, blocks, in_blocks, range, in_head, .. } = self;
+        let mut weight = if *in_head { head.weigh(*range) } else { (0, 0) };
+        for at in in_blocks {
+            let (chunks, bytes) = blocks[*at].weigh(*range);
+            weight = (weight.0 + chunks, weight.1 + bytes);
+        }
+        weight
     }
 
     /// Moves to the next series; false at the end.

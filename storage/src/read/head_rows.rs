@@ -6,6 +6,7 @@ use super::missing::Missing;
 use super::pieces::{Piece, Pieces};
 use super::stop::Stop;
 use super::{ReadError, Wanted};
+use crate::codec::ChunkError;
 use crate::head::Head;
 use crate::head::cuts::CutPositions;
 use crate::head::keys::KeyHashes;
@@ -256,11 +257,27 @@ impl<'a> HeadRows<'a> {
 
     /// Adds what the head has of the current series in `range`, without what cannot be read.
     pub(crate) fn pieces(&mut self, range: TimeRange, pieces: &mut Pieces) {
+        self.each_piece(range, |piece| pieces.push(piece));
+    }
+
+    /// How many pieces [`Self::pieces`] would add, and their bytes.
+    pub(crate) fn weigh(&mut self, range: TimeRange) -> (u64, u64) {
+        let (mut count, mut bytes) = (0, 0);
+        self.each_piece(range, |piece| {
+            count += 1;
+            bytes += piece.bytes();
+            Ok(())
+        });
+        (count, bytes)
+    }
+
+    /// Visits what the head has of the current series in `range`. Where a visit fails, that piece is noted as missing.
+    fn each_piece(&mut self, range: TimeRange, mut visit: impl FnMut(Piece<'_>) -> Result<(), ChunkError>) {
         let missing = self.missing;
         let walked = self.each_record(|log, at, record| {
             let RecordHeader { first_t, last_t, .. } = record.header;
             if TimeRange::closed(first_t, last_t).overlaps(range)
-                && let Err(error) = pieces.push(Piece::Chunk(record.chunk))
+                && let Err(error) = visit(Piece::Chunk(record.chunk))
             {
                 missing.note(&log.corruption(at, error.to_string()).into());
             }
@@ -271,20 +288,19 @@ impl<'a> HeadRows<'a> {
         if let Some((chunk, bytes)) = &series.open {
             let times = TimeRange::closed(chunk.first_t(), chunk.last_t());
             if times.overlaps(range) {
-                let open = pieces.push(Piece::Open(chunk, &self.copies.bytes[bytes.clone()]));
-                missing.or_note(open);
+                missing.or_note(visit(Piece::Open(chunk, &self.copies.bytes[bytes.clone()])));
             }
         }
         let late = &self.copies.late[series.late.clone()];
         if let (Some(first), Some(last)) = (late.first(), late.last())
             && TimeRange::closed(first.0, last.0).overlaps(range)
         {
-            missing.or_note(pieces.push(Piece::Late(late)));
+            missing.or_note(visit(Piece::Late(late)));
         }
         for range_of in &series.histograms {
             let some = &self.copies.histograms[range_of.clone()];
             if is_in(some, range) {
-                missing.or_note(pieces.push(Piece::Histograms(some)));
+                missing.or_note(visit(Piece::Histograms(some)));
             }
         }
     }

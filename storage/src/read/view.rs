@@ -57,6 +57,11 @@ impl View {
         &self.state.aside
     }
 
+    /// Fails once nobody waits any more.
+    pub(super) fn check_stop(&self) -> Result<(), ReadError> {
+        self.stop.check()
+    }
+
     /// Starts reading the series that all `matchers` accept and that may have samples in `range`: one cursor for each shard that
     /// may hold any.
     pub fn select(

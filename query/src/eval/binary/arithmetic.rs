@@ -7,16 +7,17 @@ use super::Operation;
 use super::histograms::{HistogramOperator, sample};
 use super::matching::{Pairing, pair, signature};
 use crate::QueryError;
-use crate::eval::Evaluator;
 use crate::eval::labels::{braced, filtered, grouped, is_metadata, with};
 use crate::eval::math;
 use crate::eval::notes::Notes;
 use crate::eval::remarks::Remarks;
 use crate::eval::rows::{RowBuf, RowLabels, Rows};
+use crate::eval::{Evaluator, Unmatched};
+use crate::parse::Span;
 use crate::parse::ast::Cardinality;
 use crate::source::Grouping;
 use cardinal_storage::model::LabelSet;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 impl Evaluator<'_> {
@@ -51,12 +52,49 @@ impl Evaluator<'_> {
             self.watch.check()?;
             join.pairing(p, &mut scratch, &mut out)?;
         }
+        if !scratch.paired && self.trace.is_on() && left.len() > 0 && right.len() > 0 {
+            self.trace.unmatched(unmatched(call.span, &left, &right));
+        }
         if call.op.is_trim() && scratch.paired {
             self.note(|n| n.incompatible_types("float", call.op.symbol(), "float", call.span));
         }
         self.note(|n| n.remarks(&mut scratch.remarks, "", call.span));
         self.merge_equal_labels(out)
     }
+}
+
+/// How the labels of two sides differ that have nothing in common, told by their first thousand rows.
+fn unmatched(span: Span, left: &Rows, right: &Rows) -> Unmatched {
+    let (left, right) = (values_by_name(left), values_by_name(right));
+    let only =
+        |a: &ValuesByName, b: &ValuesByName| a.keys().filter(|n| !b.contains_key(*n)).cloned().collect();
+    let meets = |name: &&String| right.get(*name).is_some_and(|values| !values.is_disjoint(&left[*name]));
+    Unmatched {
+        span,
+        only_left: only(&left, &right),
+        only_right: only(&right, &left),
+        common: left.keys().filter(meets).cloned().collect(),
+    }
+}
+
+type ValuesByName = BTreeMap<String, BTreeSet<String>>;
+
+/// The labels that all rows have, metric names apart, with their values.
+fn values_by_name(rows: &Rows) -> ValuesByName {
+    const ROWS_MAX: usize = 1000;
+    let mut by_name = ValuesByName::new();
+    for i in 0..rows.len().min(ROWS_MAX) {
+        let labels = &rows.labels(i).labels;
+        if i == 0 {
+            by_name.extend(labels.iter().map(|l| (l.name.to_owned(), BTreeSet::new())));
+        }
+        by_name.retain(|name, values| {
+            let value = labels.get(name);
+            values.extend(value.map(str::to_owned));
+            value.is_some() && !is_metadata(name)
+        });
+    }
+    by_name
 }
 
 /// The steps at which anything can match: where both sides have any value, or one where the other is filled.

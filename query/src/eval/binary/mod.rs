@@ -44,13 +44,20 @@ impl Evaluator<'_> {
                 break;
             }
         }
+        let began = self.trace.begin();
         let mut rows = self.vector(at, grid)?;
-        for link in links.into_iter().rev() {
+        let mut links = links.into_iter().rev().peekable();
+        while let Some(link) = links.next() {
             self.watch.check()?;
-            rows = match link {
-                Link::Map(id) => self.map_rows(&self.map(id, grid)?, rows)?,
-                Link::Vector(id) => self.between(id, rows, grid)?,
+            let (done, of) = match link {
+                Link::Map(id) => (self.map_rows(&self.map(id, grid)?, rows)?, id),
+                Link::Vector(id) => (self.between(id, rows, grid)?, id),
             };
+            rows = done;
+            // Who asked for the last one notes it.
+            if links.peek().is_some() {
+                self.trace.node(self.plan.node(of).span, began, rows.len());
+            }
         }
         Ok(rows)
     }
