@@ -107,7 +107,8 @@ impl Trailer {
         let whole = payload_len
             .checked_add(pages.saturating_mul(CHECKSUM_LEN))
             .and_then(|n| n.checked_add(TRAILER_LEN));
-        if u64_at(24) as u32 != PAGE_LEN as u32 || whole != Some(file_len) || directory.end > payload_len {
+        let is_payload = payload_len >= HEADER_LEN && directory.end <= payload_len;
+        if u64_at(24) as u32 != PAGE_LEN as u32 || whole != Some(file_len) || !is_payload {
             let found = format!("a payload of {payload_len} bytes with a directory at {directory:?}");
             return Err((format!("lengths that add up to {file_len} bytes"), found));
         }
@@ -135,7 +136,6 @@ impl PagedFile {
         if found != len || found < HEADER_LEN + TRAILER_LEN {
             return Err(OpenBlockError::Length { file: path.to_owned(), expected: len, found });
         }
-        check_header(&region, path, magic)?;
         let at = found - TRAILER_LEN;
         let trailer = region.last_chunk().expect("the length was checked above");
         let trailer = Trailer::decode(trailer, found).map_err(|(expected, found)| Corruption {
@@ -145,14 +145,36 @@ impl PagedFile {
             found,
         })?;
         let words = trailer.payload_len.div_ceil(PAGE_LEN).div_ceil(64);
-        Ok(Self {
+        let file = Self {
             path: path.to_owned(),
             region,
             payload_len: trailer.payload_len,
             directory: trailer.directory,
             verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
             damaged: AtomicBool::new(false),
-        })
+        };
+        file.check_header(magic)?;
+        Ok(file)
+    }
+
+    /// Checks magic and version. What else they say is believed where the first page is sound; where it is not, that page alone is
+    /// damaged.
+    fn check_header(&self, magic: &[u8; 8]) -> Result<(), OpenBlockError> {
+        let header = self.region.first_chunk::<{ HEADER_LEN as usize }>();
+        let header = header.expect("the length was checked before the trailer");
+        let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        if header.starts_with(magic) && found == VERSION {
+            return Ok(());
+        }
+        if self.verify(0).is_err() {
+            return Ok(());
+        }
+        if !header.starts_with(magic) {
+            let (expected, found) =
+                (magic.escape_ascii().to_string(), header[..8].escape_ascii().to_string());
+            return Err(self.corruption(0, expected, found).into());
+        }
+        Err(OpenBlockError::Version { file: self.path.clone(), expected: VERSION, found })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -217,18 +239,6 @@ impl PagedFile {
     pub(super) fn corruption(&self, offset: u64, expected: String, found: String) -> Corruption {
         self.damaged.store(true, Ordering::Relaxed);
         Corruption { file: self.path.clone(), offset, expected, found }
-    }
-}
-
-fn check_header(bytes: &[u8], path: &Path, magic: &[u8; 8]) -> Result<(), OpenBlockError> {
-    let file = path.to_owned();
-    if &bytes[..8] != magic {
-        let (expected, found) = (magic.escape_ascii().to_string(), bytes[..8].escape_ascii().to_string());
-        return Err(Corruption { file, offset: 0, expected, found }.into());
-    }
-    match u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) {
-        VERSION => Ok(()),
-        found => Err(OpenBlockError::Version { file, expected: VERSION, found }),
     }
 }
 
@@ -327,6 +337,25 @@ mod tests {
             fs.corrupt(Path::new("f"), at, 1).unwrap();
         }
         assert!(open(&fs, len).is_ok());
+    }
+
+    #[test]
+    fn a_version_is_believed_where_the_first_page_is_sound() {
+        let fs = SimFs::new(1);
+        let len = write(&fs, b"abc");
+        for bit in 0..96 {
+            fs.corrupt(Path::new("f"), bit / 8, 1 << (bit % 8)).unwrap();
+            let f = open(&fs, len).unwrap();
+            assert!(f.is_damaged() && f.bytes(16, 3).is_err(), "bit {bit}");
+            fs.corrupt(Path::new("f"), bit / 8, 1 << (bit % 8)).unwrap();
+        }
+        let file = fs.open(Path::new("f"), OpenMode::ReadWrite).unwrap();
+        let mut bytes = file.read_all().unwrap();
+        bytes[8] = 2;
+        assert!(make_checksums_fit(&mut bytes));
+        file.write_all_at(&bytes, 0).and_then(|()| file.sync_data()).unwrap();
+        let e = open(&fs, len).err().unwrap();
+        assert!(matches!(e, OpenBlockError::Version { found: 2, .. }), "{e}");
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// Not a manifest.
-    #[error("{path}: this is no Cardinal manifest; is it the right directory?")]
+    #[error(
+        "{path}: this is no Cardinal manifest; choose another directory, or, if it is the right one, restore the file from a backup or run `cardinal verify --repair`"
+    )]
     NotAManifest {
         /// The file.
         path: PathBuf,

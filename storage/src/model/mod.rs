@@ -2,6 +2,7 @@
 //! rule.
 
 mod excerpt;
+mod file_header;
 mod histogram;
 mod ids;
 mod labels;
@@ -12,6 +13,7 @@ mod time;
 pub mod varint;
 
 pub use excerpt::excerpt;
+pub(crate) use file_header::{FILE_HEADER_BYTES, FoundHeader, check_file_header, file_header};
 #[cfg(test)]
 pub(crate) use histogram::testing::any_histogram;
 pub use histogram::{

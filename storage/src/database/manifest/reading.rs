@@ -4,12 +4,12 @@ use super::edit::{self, Bad, Edit, Init, MARK_PAYLOAD, decode};
 use super::state::{State, fold};
 use super::{ManifestError, NAME};
 use crate::io::{Fs, OpenMode};
+use crate::model::{FILE_HEADER_BYTES, FoundHeader, check_file_header, file_header};
 use std::ops::Range;
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"CRDLMANF";
 pub(super) const VERSION: u32 = 1;
-pub(super) const FILE_HEADER_BYTES: usize = 16;
 
 /// What the bytes behind the last valid edit are, if there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +51,7 @@ pub(super) fn read(fs: &dyn Fs, path: &Path) -> Result<Read, ManifestError> {
     let at = |source| ManifestError::Io { path: path.into(), source };
     let file = fs.open(path, OpenMode::Read).map_err(at)?;
     let bytes = file.read_all().map_err(at)?;
-    let not_a_manifest = || ManifestError::NotAManifest { path: path.into() };
-    let (head, _) = bytes.split_first_chunk::<FILE_HEADER_BYTES>().ok_or_else(not_a_manifest)?;
-    if &head[..8] != MAGIC {
-        return Err(not_a_manifest());
-    }
-    let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-    if version != VERSION {
-        return Err(ManifestError::Version { path: path.into(), found: version });
-    }
+    check_header(&bytes, path)?;
     let (mut offset, mut last, mut ends_marked) = (FILE_HEADER_BYTES, FILE_HEADER_BYTES, false);
     let mut state: Option<State> = None;
     while offset < bytes.len() {
@@ -135,10 +127,21 @@ pub(crate) fn salvage(fs: &dyn Fs, dir: &Path) -> Option<State> {
 }
 
 pub(super) fn header() -> Vec<u8> {
-    let mut out = MAGIC.to_vec();
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out
+    file_header(MAGIC, VERSION).to_vec()
+}
+
+fn check_header(file: &[u8], path: &Path) -> Result<(), ManifestError> {
+    let path = path.into();
+    match check_file_header(file, MAGIC, VERSION) {
+        FoundHeader::This => Ok(()),
+        FoundHeader::Other(found) => Err(ManifestError::Version { path, found }),
+        FoundHeader::Damaged if file.starts_with(MAGIC) => {
+            let expected = format!("the header of a manifest of version {VERSION}");
+            let found = file.get(MAGIC.len()..FILE_HEADER_BYTES).unwrap_or_default().escape_ascii();
+            Err(ManifestError::Corrupt { path, offset: 8, expected, found: found.to_string() })
+        }
+        FoundHeader::Damaged => Err(ManifestError::NotAManifest { path }),
+    }
 }
 
 /// Whether a later edit stands whole anywhere in `bytes`, the first of which begin a damaged one.

@@ -1,11 +1,11 @@
 use super::edit::{HEADER_BYTES as EDIT_HEADER_BYTES, decode, encode, mark};
-use super::reading::{FILE_HEADER_BYTES as HEADER_BYTES, header, judge};
+use super::reading::{header, judge};
 use super::*;
 use crate::block::Tier;
 use crate::database::folders::{BLOCKS_DIR, CHECKPOINT_DIR, QUARANTINE_DIR, REBUILT_FILE};
 use crate::head::checkpoint;
 use crate::io::{FaultKind, SimFs};
-use crate::model::BlockId;
+use crate::model::{BlockId, FILE_HEADER_BYTES, file_header};
 
 const DIR: &str = "/d";
 
@@ -76,7 +76,7 @@ fn golden_edit() {
     want.extend_from_slice(&crc32c::crc32c(&checked).to_le_bytes());
     want.extend_from_slice(&checked);
     assert_eq!(encode(&edit, 5), want);
-    assert_eq!(header(), b"CRDLMANF\x01\0\0\0\0\0\0\0");
+    assert_eq!(header(), b"CRDLMANF\x01\0\0\0\x9c\xa9\xde\xef");
     assert_eq!(mark(6), b"\x02\0\0\0\x2f\xa3\xea\x8b\x06\0\0\0\0\0\0\0{}");
 }
 
@@ -252,11 +252,28 @@ fn damage_is_refused_and_torn_ends_are_cut() {
     fs.corrupt(&path, before - 1, 0x40).unwrap();
     let error = open(&fs).unwrap_err().to_string();
     assert!(error.contains("expected checksum") && error.contains("offset"), "{error}");
-    fs.corrupt(&path, 8, 0x03).unwrap();
+}
+
+#[test]
+fn a_version_is_believed_where_the_header_is_sound() {
+    let fs = disk(1);
+    add(&mut open(&fs).unwrap()).unwrap();
+    let path = Path::new(DIR).join(NAME);
+    let check = |at: u64, want: &str| {
+        fs.corrupt(&path, at, 0x02).unwrap();
+        let error = open(&fs).unwrap_err().to_string();
+        assert!(error.contains(want) && error.contains("verify --repair"), "byte {at}: {error}");
+        fs.corrupt(&path, at, 0x02).unwrap();
+    };
+    (0..8).for_each(|at| check(at, "no Cardinal manifest"));
+    (8..16).for_each(|at| check(at, "offset 8: expected the header of a manifest"));
+    let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+    let put = |bytes: &[u8]| file.write_all_at(bytes, 0).unwrap();
+    put(&file_header(b"CRDLMANF", 2));
     let error = open(&fs).unwrap_err().to_string();
     assert!(error.contains("format version 2"), "{error}");
-    fs.corrupt(&path, 0, 0x01).unwrap();
-    assert!(matches!(open(&fs), Err(ManifestError::NotAManifest { .. })));
+    put(b"CRDLMANF\x01\0\0\0\0\0\0\0");
+    assert_eq!(open(&fs).unwrap().state().blocks.len(), 1, "as it was before headers had checksums");
 }
 
 #[test]
@@ -278,7 +295,7 @@ fn a_block_of_a_tier_that_is_not_known_is_refused() {
     add(&mut open(&fs).unwrap()).unwrap();
     let path = Path::new(DIR).join(NAME);
     let bytes = fs.open(&path, OpenMode::Read).unwrap().read_all().unwrap();
-    let mut at = HEADER_BYTES;
+    let mut at = FILE_HEADER_BYTES;
     while let Ok((Ok(edit), sequence, len)) = decode(&bytes[at..]) {
         if edit.add_blocks.is_empty() {
             at += len;

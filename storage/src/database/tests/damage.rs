@@ -55,7 +55,7 @@ fn a_block_that_cannot_be_opened_is_set_aside() {
         }
     };
     check_set_aside(flip(INDEX_FILE, 0, 3));
-    check_set_aside(flip(CHUNKS_FILE, 0, 3));
+    check_set_aside(flip(INDEX_FILE, 0, 8));
     check_set_aside(flip(INDEX_FILE, 20, 0));
     check_set_aside(flip(CHUNKS_FILE, 20, 0));
     // The directory is the end of the payload.
@@ -73,8 +73,12 @@ fn a_block_that_cannot_be_opened_is_set_aside() {
 #[test]
 fn a_block_of_a_later_version_is_refused() {
     let (fs, _) = directory();
-    fs.corrupt(&file_of(&fs, 0, INDEX_FILE), 8, 3).unwrap();
-    let refused = Database::open(options(&fs)).unwrap_err().to_string();
+    let file = fs.open(&file_of(&fs, 0, INDEX_FILE), OpenMode::ReadWrite).unwrap();
+    let mut bytes = file.read_all().unwrap();
+    bytes[8] = 2;
+    assert!(crate::block::make_checksums_fit(&mut bytes));
+    file.write_all_at(&bytes, 0).and_then(|()| file.sync_data()).unwrap();
+    let refused = Database::open(options(&fs)).err().unwrap().to_string();
     assert!(refused.contains("format version 2"), "{refused}");
 }
 
@@ -91,10 +95,16 @@ fn a_block_that_comes_back_is_served_again() {
 
 #[test]
 fn damage_within_a_block_costs_what_lies_on_it_and_is_announced() {
+    // The header is looked at when the block is opened, and what lies behind it when it is touched.
+    [(3, 1), (8, 1), (11, 1), (12, 0), (30, 0)].into_iter().for_each(|(at, noticed)| check_page(at, noticed));
+}
+
+/// Damages the first page of the first block's chunks; a start notices it so many times.
+fn check_page(at: u64, noticed: u64) {
     let (fs, model) = directory();
-    fs.corrupt(&file_of(&fs, 0, CHUNKS_FILE), 30, 1).unwrap();
+    fs.corrupt(&file_of(&fs, 0, CHUNKS_FILE), at, 1).unwrap();
     let db = open(&fs);
-    assert_eq!(db.stats().blocks_damaged, 0, "nothing has touched the page yet");
+    assert_eq!(db.stats().blocks_damaged, noticed, "byte {at}");
     let view = db.view();
     assert_eq!(read(&view, &[], TimeRange::ALL), within(&model, 2 * HOUR));
     assert_eq!(view.warnings().len(), 1, "{:?}", view.warnings());
@@ -164,6 +174,7 @@ fn len_of(fs: &SimFs, file: &Path) -> u64 {
 fn a_damaged_checkpoint_costs_what_lies_on_the_damage() {
     // The preamble, and the header before it, say nothing that the manifest does not.
     check_head(3000, |fs, file| fs.corrupt(file, 3, 1).unwrap());
+    [8, 11, 12].into_iter().for_each(|at| check_head(3000, |fs, file| fs.corrupt(file, at, 1).unwrap()));
     check_head(3000, |fs, file| fs.corrupt(file, 40, 1).unwrap());
     // The first slice is of shard 0, which has no account or some of them; its length is part of the frame's header.
     check_head(3000 - 1024, |fs, file| fs.corrupt(file, 200, 1).unwrap());

@@ -113,6 +113,7 @@ fn a_manifest_is_rebuilt() {
     let manifest = Path::new(DIR).join("MANIFEST");
     check("no manifest", 603, |fs| fs.remove_file(&manifest).unwrap());
     check("its header", 603, |fs| fs.corrupt(&manifest, 2, 1).unwrap());
+    check("its version", 603, |fs| fs.corrupt(&manifest, 8, 2).unwrap());
     check("its init", 603, |fs| fs.corrupt(&manifest, 40, 1).unwrap());
 }
 

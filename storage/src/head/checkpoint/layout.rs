@@ -4,14 +4,15 @@ use crate::head::cuts::CutEntry;
 use crate::head::log::{HeadPos, SegmentWindows};
 use crate::head::series::SeriesState;
 use crate::head::symbols::HeadIndex;
-use crate::model::{MetricKind, MetricMetadata, TimestampMs, varint};
+use crate::model::{
+    FILE_HEADER_BYTES, FoundHeader, MetricKind, MetricMetadata, TimestampMs, check_file_header, varint,
+};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub(super) const MAGIC: &[u8; 8] = b"CRDLCKPT";
-pub(super) const VERSION: u32 = 1;
-pub(super) const HEADER_BYTES: usize = 16;
+const MAGIC: &[u8; 8] = b"CRDLCKPT";
+const VERSION: u32 = 1;
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
 const FRAME_CHECKED_BYTES: usize = 12;
 /// Of a series' flags.
@@ -60,24 +61,15 @@ impl End {
     }
 }
 
-pub(super) fn file_header() -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    header
+pub(super) fn file_header() -> [u8; FILE_HEADER_BYTES] {
+    crate::model::file_header(MAGIC, VERSION)
 }
 
-/// Refuses a file that a later version wrote.
+/// Refuses a file that another version wrote. One with a damaged header is read as far as it goes.
 pub(super) fn check_version(file: &[u8]) -> Result<(), Bad> {
-    match file.split_first_chunk::<HEADER_BYTES>() {
-        Some((header, _)) if header.starts_with(MAGIC) => {
-            let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-            if found > VERSION && header[12..] == [0; 4] {
-                return Err(bad(format!("version {VERSION}"), format!("version {found}")));
-            }
-            Ok(())
-        }
-        _ => Ok(()),
+    match check_file_header(file, MAGIC, VERSION) {
+        FoundHeader::Other(found) => Err(bad(format!("version {VERSION}"), format!("version {found}"))),
+        FoundHeader::This | FoundHeader::Damaged => Ok(()),
     }
 }
 
@@ -113,13 +105,13 @@ pub(super) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Bad 
 
 /// The frames of a file with their offsets; of damage, where it begins, and then the next frame behind it.
 pub(super) fn frames(file: &[u8], shards: u16) -> Frames<'_> {
-    let header = match file.starts_with(&file_header()) {
-        true => None,
-        false => Some((0, bad("a checkpoint of version 1", "other bytes"))),
+    let header = match check_file_header(file, MAGIC, VERSION) {
+        FoundHeader::This => None,
+        _ => Some((0, bad("the header of a checkpoint of version 1", "other bytes"))),
     };
     // Candidates for frames may be many, overlap, and claim any length.
     let checks_left = 4 * file.len() + (1 << 20);
-    Frames { file, at: HEADER_BYTES, shards, header, checks_left }
+    Frames { file, at: FILE_HEADER_BYTES, shards, header, checks_left }
 }
 
 /// See [`frames`].
@@ -362,7 +354,7 @@ impl<'a> SliceReader<'a> {
 /// For fuzzing: computes the checksums of a file's frames anew, as far as their lengths lead.
 #[cfg(feature = "fuzz")]
 pub(crate) fn make_checksums_fit(file: &mut [u8]) {
-    let mut at = HEADER_BYTES;
+    let mut at = FILE_HEADER_BYTES;
     while let Some(frame) = file.get_mut(at..).filter(|f| f.len() >= FRAME_HEADER_BYTES) {
         let len =
             FRAME_HEADER_BYTES + u32::from_le_bytes([frame[8], frame[9], frame[10], frame[11]]) as usize;
@@ -450,7 +442,22 @@ mod tests {
         want.extend_from_slice(&crc32c::crc32c(b"\x02\0\0\0\x09\0\0\0\x02\0\0\0xy").to_le_bytes());
         want.extend_from_slice(b"xy");
         assert_eq!(out, want);
-        assert_eq!(file_header(), *b"CRDLCKPT\x01\0\0\0\0\0\0\0");
+        assert_eq!(file_header(), *b"CRDLCKPT\x01\0\0\0\xb8\x70\xd8\xb6");
+    }
+
+    #[test]
+    fn a_version_is_believed_where_the_header_is_sound() {
+        let check = |file: &[u8], version_is_known, damage| {
+            assert_eq!(check_version(file).is_ok(), version_is_known, "{file:?}");
+            assert_eq!(frames(file, 4).filter(Result::is_err).count(), damage, "{file:?}");
+        };
+        check(&file_header(), true, 0);
+        check(b"CRDLCKPT\x01\0\0\0\0\0\0\0", true, 0);
+        check(b"CRDLCKPT\x03\0\0\0\0\0\0\0", true, 1);
+        check(&crate::model::file_header(MAGIC, 2), false, 1);
+        let mut flipped = file_header();
+        flipped[8] ^= 2;
+        check(&flipped, true, 1);
     }
 
     #[test]
