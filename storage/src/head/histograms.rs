@@ -156,8 +156,96 @@ impl HeadHistograms {
         }
     }
 
+    /// Gives back the room of series that are gone.
+    pub(crate) fn shrink(&mut self) {
+        if self.series.capacity() > 4 * self.series.len() + 64 {
+            self.series.shrink_to(2 * self.series.len());
+        }
+    }
+
     /// Heap bytes, roughly.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes + self.series.capacity() * size_of::<(SeriesSlot, OfSeries)>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::any_histogram;
+    use proptest::prelude::*;
+
+    const WINDOW: DurationMs = DurationMs::hours(2);
+
+    fn sample(t: i64, h: &Histogram) -> HistogramSample {
+        HistogramSample { t: TimestampMs(t), h: h.clone() }
+    }
+
+    /// What there is, counted anew: bytes and series with some in order.
+    fn counted(all: &HeadHistograms) -> (usize, usize) {
+        let of_series =
+            |s: &OfSeries| s.open.iter().chain(&s.late).map(|h| h.h.memory_bytes()).sum::<usize>();
+        let open = all.series.values().filter(|s| !s.open.is_empty()).count();
+        (all.series.values().map(of_series).sum(), open)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_added_is_counted_found_and_taken(
+            steps in proptest::collection::vec((0u32..3, 0u8..6, -50i64..50, any_histogram()), 1..60)
+        ) {
+            let mut all = HeadHistograms::default();
+            let mut newest = [0i64; 3];
+            for (slot, what, t, h) in &steps {
+                let (at, slot) = (*slot as usize, SeriesSlot(*slot));
+                match what {
+                    0..=2 => {
+                        newest[at] += 1 + t.abs();
+                        let sample = sample(newest[at], h);
+                        if !all.takes(slot, &sample, WINDOW) {
+                            prop_assert!(!all.take_open(slot).is_empty());
+                        }
+                        all.push(slot, sample.clone());
+                        prop_assert!(all.find(slot, sample.t).is_some_and(|f| f.total_cmp(h).is_eq()));
+                    }
+                    3 => {
+                        let late = sample(newest[at] - 1 - t.abs(), h);
+                        let was_there = all.find(slot, late.t).map(|f| f.total_cmp(h).is_eq());
+                        let want = match was_there {
+                            None => LateOutcome::Added,
+                            Some(true) => LateOutcome::Duplicate,
+                            Some(false) => LateOutcome::Conflict,
+                        };
+                        prop_assert_eq!(all.add_late(slot, &late).0, want);
+                    }
+                    4 => all.settle(slot, &sample(newest[at], h)),
+                    _ => {
+                        let taken = all.take_late(slot, |late| late.0 % 2 == 0);
+                        prop_assert!(taken.is_sorted_by(|a, b| a.t < b.t));
+                    }
+                }
+                prop_assert_eq!((all.bytes, all.open()), counted(&all));
+                let (open, late) = all.get(slot);
+                prop_assert!(open.is_sorted_by(|a, b| a.t < b.t) && late.is_sorted_by(|a, b| a.t < b.t));
+            }
+            for slot in (0..3).map(SeriesSlot) {
+                all.take_open(slot);
+                all.take_late(slot, |_| true);
+                prop_assert!(!all.has(slot));
+            }
+            prop_assert_eq!((all.bytes, all.open(), all.is_empty()), (0, 0, true));
+        }
+    }
+
+    #[test]
+    fn room_of_series_that_are_gone_is_given_back() {
+        let mut all = HeadHistograms::default();
+        let h = crate::codec::take_histogram(crate::codec::ChunkKind::IntegerHistogram, &[0; 23]).unwrap();
+        (0..10_000).for_each(|slot| all.push(SeriesSlot(slot), sample(1, &h)));
+        (0..9_990).for_each(|slot| drop(all.take_open(SeriesSlot(slot))));
+        let before = all.memory_bytes();
+        all.shrink();
+        assert!(all.memory_bytes() < before / 50, "{before} bytes became {}", all.memory_bytes());
+        assert_eq!((all.open(), all.newest(SeriesSlot(9_999))), (10, Some(TimestampMs(1))));
     }
 }

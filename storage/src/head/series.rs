@@ -356,6 +356,7 @@ impl SeriesTable {
         self.free.extend(slots.iter().copied().map(Reverse));
         self.records.give_back(slots);
         self.by_fingerprint.shrink();
+        self.histograms.shrink();
     }
 
     /// After recovery: every slot without a series is free.

@@ -3,8 +3,8 @@
 use super::{SampleOutcome, SeriesTable};
 use crate::codec::{self, ChunkKind, Packing, Times};
 use crate::head::late::LateOutcome;
-use crate::head::log::HeadLog;
 use crate::head::log::record::RecordHeader;
+use crate::head::log::{CHUNK_BYTES_MAX, HeadLog};
 use crate::model::{HistogramSample, SeriesSlot, TimestampMs, Window};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -133,11 +133,9 @@ impl SeriesTable {
         late: bool,
         log: &HeadLog,
     ) {
-        while let Some((first, last)) = samples.first().map(|h| h.t).zip(samples.last()) {
-            let (run, rest) = samples.split_at(codec::histogram_run(samples));
-            let last_t = run.last().unwrap_or(last).t;
-            self.scratch.clear();
-            codec::seal_histograms(run, Times::Inline, Packing::Quick, &mut self.scratch);
+        while let Some(first) = samples.first() {
+            let (run, rest) = samples.split_at(seal_run(samples, &mut self.scratch));
+            let last_t = run.last().unwrap_or(first).t;
             let record = &mut self.records[slot.0 as usize];
             let header = RecordHeader {
                 prev: record.tail,
@@ -145,11 +143,99 @@ impl SeriesTable {
                 shard: self.shard,
                 generation: record.generation,
                 late,
-                first_t: first,
+                first_t: first.t,
                 last_t,
             };
             record.tail = log.append(&header, &self.scratch);
             samples = rest;
+        }
+    }
+}
+
+/// Encodes the first of some histograms, as many as a page of the log takes: how many. A single one always fits.
+fn seal_run(samples: &[HistogramSample], chunk: &mut Vec<u8>) -> usize {
+    let mut n = codec::histogram_run(samples);
+    loop {
+        chunk.clear();
+        codec::seal_histograms(&samples[..n], Times::Inline, Packing::Quick, chunk);
+        if n == 1 || chunk.len() <= CHUNK_BYTES_MAX {
+            return n;
+        }
+        n = n.div_ceil(2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{NothingShared, Samples};
+    use crate::model::{BUCKETS_MAX, BucketCounts, BucketSpan, Counts, Histogram, ResetHint};
+
+    /// A histogram as large as there can be, of values that take as much room as they can.
+    fn largest(n: u64, is_float: bool) -> Histogram {
+        let draw = |i: u64| (n * 7919 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+        let spans: Vec<BucketSpan> = (0..BUCKETS_MAX as u32)
+            .map(|i| BucketSpan { offset: i32::MAX - (i + n as u32) as i32, length: i % 2 })
+            .collect();
+        let buckets = |side: u64| (0..BUCKETS_MAX as u64 / 2).map(move |i| (side, i));
+        let integers = |side| buckets(side).map(|(s, i)| draw(s * 9999 + i) >> 13).collect::<Vec<_>>();
+        let floats = |side| {
+            let any = |(s, i)| f64::from_bits(draw(s * 9999 + i) >> 1);
+            buckets(side).map(any).collect::<Vec<_>>()
+        };
+        let counts = match is_float {
+            true => {
+                let (positive, negative) = (floats(1), floats(2));
+                Counts::Float(BucketCounts { count: 1.0 / 3.0, zero: 0.1, positive, negative })
+            }
+            false => {
+                let (positive, negative) = (integers(1), integers(2));
+                let count = positive.iter().chain(&negative).sum::<u64>() + n;
+                Counts::Integer(BucketCounts { count, zero: n, positive, negative })
+            }
+        };
+        Histogram {
+            schema: 8,
+            reset_hint: ResetHint::Unknown,
+            zero_threshold: 0.1,
+            sum: 1.0 / 7.0,
+            positive_spans: spans.clone(),
+            negative_spans: spans,
+            custom_bounds: vec![],
+            counts,
+        }
+    }
+
+    /// As many buckets, none of them one of another number's.
+    fn apart(n: u64) -> Histogram {
+        let mut h = largest(n, false);
+        h.positive_spans = vec![BucketSpan { offset: n as i32 * 5000, length: BUCKETS_MAX as u32 }];
+        h.negative_spans.clear();
+        if let Counts::Integer(c) = &mut h.counts {
+            c.positive.append(&mut c.negative);
+        }
+        h
+    }
+
+    #[test]
+    fn every_chunk_fits_a_page() {
+        let kinds: [fn(u64) -> Histogram; 3] = [|n| largest(n, false), |n| largest(n, true), apart];
+        for (kind, histogram) in kinds.into_iter().enumerate() {
+            let all: Vec<HistogramSample> =
+                (0..7).map(|n| HistogramSample { t: TimestampMs(n as i64), h: histogram(n) }).collect();
+            assert_eq!(all[0].h.check(), Ok(()));
+            let (mut rest, mut chunk, mut back) = (&all[..], vec![], Samples::new());
+            let mut is_halved = false;
+            while !rest.is_empty() {
+                let (whole, taken) = (codec::histogram_run(rest), seal_run(rest, &mut chunk));
+                is_halved |= taken < whole;
+                assert!(chunk.len() <= CHUNK_BYTES_MAX, "{} bytes", chunk.len());
+                codec::decode(&chunk, &NothingShared, &mut back).unwrap();
+                rest = &rest[taken..];
+            }
+            assert_eq!(is_halved, kind == 2, "{kind}");
+            assert!(back.histograms.iter().zip(&all).all(|(a, b)| a.h.total_cmp(&b.h).is_eq()));
+            assert_eq!(back.histograms.len(), all.len());
         }
     }
 }
