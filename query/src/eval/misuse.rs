@@ -27,6 +27,21 @@ impl Misuse {
         Self { steps, span }
     }
 
+    /// Looks at the windows over the histograms of a series. What is refused is refused though they give nothing; a remark
+    /// is on floats alone.
+    pub(crate) fn check_histograms(
+        &mut self,
+        eval: &Evaluator<'_>,
+        function: RangeFunction,
+        params: &[Vec<f64>],
+        windows: &[Window],
+    ) -> Result<(), QueryError> {
+        match function {
+            RangeFunction::Smoothing => self.check(eval, function, params, windows),
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at the windows of a series.
     pub(crate) fn check(
         &mut self,

@@ -504,6 +504,9 @@ impl<'q> Pipeline<'q> {
             held +=
                 call.histogram_row(samples, histograms, &mut scratch.range, &mut rows[0], &mut met.remarks);
             let (windows, sizes) = scratch.range.histogram_windows();
+            if let Some(misuse) = &mut scratch.misuse[level] {
+                misuse.check_histograms(eval, *function, params, windows)?;
+            }
             if stored {
                 scratch.tally.histograms(spec, windows, sizes);
             }

@@ -105,6 +105,7 @@ impl<'q> Evaluator<'q> {
                 let histograms = column.live(&mut live);
                 call.histogram_row(samples, histograms, &mut scratch, &mut row, &mut remarks);
                 let (windows, sizes) = scratch.histogram_windows();
+                misuse.check_histograms(self, call.function, call.params, windows)?;
                 self.tally(|tally| tally.histogram_windows(windows, sizes));
                 self.note(|n| n.remarks(&mut remarks, name, argument));
             }

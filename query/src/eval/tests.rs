@@ -1,5 +1,7 @@
 //! Queries over small series in memory, and the properties that hold whatever the plan.
 
+mod histograms;
+
 use crate::parse::ast::AggregateOp;
 use crate::parse::functions::FUNCTIONS;
 use crate::parse::{FunctionId, ValueType};

@@ -7,6 +7,8 @@
 mod add;
 mod bounds;
 mod buckets;
+#[cfg(test)]
+mod laws;
 mod quantile;
 mod reset;
 mod shape;

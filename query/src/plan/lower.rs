@@ -271,7 +271,8 @@ impl Lowering<'_> {
         let name = a.without.then(|| METRIC_NAME.to_owned());
         let labels = a.grouping.iter().cloned().chain(name);
         let grouping = if a.without { Grouping::without(labels) } else { Grouping::by(labels) };
-        let op = Op::Aggregate(AggregateNode { op: a.op, vector: vector.id, grouping, param });
+        let argument = a.expr.without_parens().span();
+        let op = Op::Aggregate(AggregateNode { op: a.op, vector: vector.id, argument, grouping, param });
         Ok(self.push(op, a.span, vector.invariant, vector.wrap))
     }
 

@@ -279,6 +279,8 @@ pub(crate) struct InfoNode {
 pub(crate) struct AggregateNode {
     pub(crate) op: AggregateOp,
     pub(crate) vector: NodeId,
+    /// Where what is aggregated stands in the query.
+    pub(crate) argument: Span,
     pub(crate) grouping: Grouping,
     pub(crate) param: Param,
 }

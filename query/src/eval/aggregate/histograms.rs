@@ -23,8 +23,10 @@ pub(super) struct GroupHistograms {
 enum State {
     Summed(Box<Total>),
     Averaged(Box<Average>),
-    /// Exponential and custom buckets have no sum.
-    Incompatible,
+    /// Exponential and custom buckets have no sum. Whether custom bounds were made equal until then.
+    Incompatible {
+        reconciled: bool,
+    },
 }
 
 /// What there is to remark on an aggregation.
@@ -59,10 +61,10 @@ impl GroupHistograms {
                 None => {
                     self.steps.insert(*step, State::of(h, averaged));
                 }
-                Some(State::Incompatible) => {}
+                Some(State::Incompatible { .. }) => {}
                 Some(state) => {
                     if state.add(h).is_err() {
-                        *state = State::Incompatible;
+                        state.give_up();
                         incompatible = true;
                     }
                 }
@@ -82,7 +84,7 @@ impl GroupHistograms {
                 }
                 Some(own) => {
                     if own.merge(&theirs).is_err() {
-                        *own = State::Incompatible;
+                        own.give_up();
                         met.mixed_schemas(other.metric.as_deref().unwrap_or_default());
                     }
                 }
@@ -94,6 +96,7 @@ impl GroupHistograms {
     /// Puts the results into the row of the group, which has those of its floats. Where there are both, there is none.
     pub(super) fn finish(&mut self, row: &mut RowBuf, met: &mut GroupRemarks) {
         for (step, state) in std::mem::take(&mut self.steps) {
+            met.reconciled |= state.reconciled();
             if row.has(step) {
                 met.mixed_with_floats = true;
                 row.unset(step);
@@ -101,7 +104,6 @@ impl GroupHistograms {
             }
             let Some((mut h, seen)) = state.value() else { continue };
             met.collision |= seen.collision();
-            met.reconciled |= seen.reconciled;
             h.compact();
             row.set_histogram(step, Arc::new(h));
         }
@@ -120,7 +122,7 @@ impl State {
         match self {
             Self::Summed(total) => total.samples(),
             Self::Averaged(average) => average.samples(),
-            Self::Incompatible => 0,
+            Self::Incompatible { .. } => 0,
         }
     }
 
@@ -128,8 +130,20 @@ impl State {
         match self {
             Self::Summed(total) => total.add(h),
             Self::Averaged(average) => average.add(h),
-            Self::Incompatible => Ok(()),
+            Self::Incompatible { .. } => Ok(()),
         }
+    }
+
+    fn reconciled(&self) -> bool {
+        match self {
+            Self::Summed(total) => total.met.reconciled,
+            Self::Averaged(average) => average.met().reconciled,
+            Self::Incompatible { reconciled } => *reconciled,
+        }
+    }
+
+    fn give_up(&mut self) {
+        *self = Self::Incompatible { reconciled: self.reconciled() };
     }
 
     fn merge(&mut self, other: &Self) -> Result<(), Incompatible> {
@@ -138,7 +152,8 @@ impl State {
             (Self::Averaged(a), Self::Averaged(b)) => a.merge(b),
             (own, _) => {
                 // Where one part has none, there is none of all; it was remarked on.
-                *own = Self::Incompatible;
+                let reconciled = own.reconciled() || other.reconciled();
+                *own = Self::Incompatible { reconciled };
                 Ok(())
             }
         }
@@ -148,7 +163,7 @@ impl State {
         match self {
             Self::Summed(total) => Some((total.value(), total.met)),
             Self::Averaged(average) => Some((average.value(), average.met())),
-            Self::Incompatible => None,
+            Self::Incompatible { .. } => None,
         }
     }
 }

@@ -37,8 +37,8 @@ impl<'q> Evaluator<'q> {
             pipeline.values_matter = false;
         }
         let grouping = input.effective(&a.grouping, self.delayed);
-        let (argument, whole) = (self.plan.node(a.vector).span, self.plan.node(id).span);
-        let job = Job { input: &input, grouping: &grouping, grid, param: &param, argument };
+        let whole = self.plan.node(id).span;
+        let job = Job { input: &input, grouping: &grouping, grid, param: &param, argument: a.argument };
         match a.op {
             A::Sum => self.cells::<cells::Sum>(&job),
             A::Avg => self.cells::<cells::Average>(&job),
@@ -163,7 +163,8 @@ impl<C: Cell> Sink for GroupCells<'_, C> {
 }
 
 impl<C: Cell> GroupCells<'_, C> {
-    /// Takes the histograms of a row into group number `group`.
+    /// Takes the histograms of a row into group number `group`. Apart from what floats take, which are nearly all.
+    #[cold]
     fn take_histograms(
         &mut self,
         group: usize,

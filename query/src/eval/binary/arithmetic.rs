@@ -183,7 +183,7 @@ impl Join<'_> {
     fn pairing(&self, p: &Pairing, s: &mut Scratch, out: &mut Rows) -> Result<(), QueryError> {
         self.check_one_side(p, s)?;
         s.any_many.clear();
-        p.left.iter().flat_map(|&i| self.many.occupied(i)).for_each(|step| s.any_many.set(step, 1.0));
+        self.mark_many(p, s);
         let one_to_one = self.call.matching.card == Cardinality::OneToOne;
         s.matched.clear();
         for (labels, pairs) in self.results(p) {
@@ -197,6 +197,32 @@ impl Join<'_> {
             out.push(RowLabels { labels, drop_name: self.call.return_bool }, &s.result)?;
         }
         Ok(())
+    }
+
+    /// Marks the steps at which the "many" side has anything; what does not go together with the other side, a histogram with a
+    /// float or the like, is as good as missing to what is filled.
+    fn mark_many(&self, p: &Pairing, s: &mut Scratch) {
+        let mixed = s.any_one.has_histograms() || p.left.iter().any(|&i| !self.many.histograms(i).is_empty());
+        if !mixed || self.call.matching.fill_left.is_none() {
+            return p
+                .left
+                .iter()
+                .flat_map(|&i| self.many.occupied(i))
+                .for_each(|step| s.any_many.set(step, 1.0));
+        }
+        let operator = HistogramOperator { op: self.call.op, span: self.call.span };
+        for &i in &p.left {
+            self.many.load(i, &mut s.many);
+            for step in self.many.occupied(i) {
+                let (Some(many), Some(one)) = (sample(&s.many, step), sample(&s.any_one, step)) else {
+                    continue;
+                };
+                let (l, r) = if self.one_left { (&one, &many) } else { (&many, &one) };
+                if operator.goes(l, r) {
+                    s.any_many.set(step, 1.0);
+                }
+            }
+        }
     }
 
     /// Fails where two rows of the "one" side have values at a step.
@@ -308,13 +334,18 @@ impl Join<'_> {
         if s.many.has_histograms() || s.one.has_histograms() {
             self.compute_histograms(s)?;
         }
+        // Of floats nothing is trimmed: they do not even match.
+        let trims = self.call.op.is_trim();
         for (step, many) in s.many.iter() {
             let Some(one) = s.one.get(step) else { continue };
+            s.paired = true;
+            if trims {
+                continue;
+            }
             if s.matched.has(step) {
                 return Err(self.multiple());
             }
             s.matched.set(step, 1.0);
-            s.paired = true;
             let (l, r) = if self.one_left { (one, many) } else { (many, one) };
             let (v, holds) = math::binary(self.call.op, l, r);
             if self.call.return_bool {

@@ -51,6 +51,25 @@ impl HistogramOperator {
         }
     }
 
+    /// Whether the two sides go together.
+    pub(super) fn goes(&self, left: &SampleValue, right: &SampleValue) -> bool {
+        use SampleValue::{Float, Histogram};
+        let op = self.op;
+        match (left, right) {
+            (Float(_), Float(_)) => !op.is_trim(),
+            (Float(_), Histogram(_)) => op == BinaryOp::Mul,
+            (Histogram(_), Float(_)) => op.is_trim() || matches!(op, BinaryOp::Mul | BinaryOp::Div),
+            (Histogram(l), Histogram(r)) => match op {
+                BinaryOp::Add | BinaryOp::Sub => {
+                    let hints = [l.reset_hint, r.reset_hint];
+                    let collision = hints.contains(&ResetHint::Reset) && hints.contains(&ResetHint::NotReset);
+                    l.is_custom() == r.is_custom() && !collision
+                }
+                _ => matches!(op, BinaryOp::Eq | BinaryOp::Ne),
+            },
+        }
+    }
+
     fn of_two(
         &self,
         mut l: Arc<FloatHistogram>,

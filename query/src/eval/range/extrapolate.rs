@@ -53,6 +53,7 @@ fn row(s: Samples<'_>, spans: Spans<'_>, spec: &WindowSpec, kind: Kind, drops: &
 }
 
 /// Stretches `change`, seen between the first and last sample.
+#[inline]
 fn extrapolate(w: Samples<'_>, change: f64, spec: &WindowSpec, step: usize, kind: Kind) -> f64 {
     change * factor(w.t, (w.v[0], change), spec, step, kind)
 }
@@ -60,6 +61,7 @@ fn extrapolate(w: Samples<'_>, change: f64, spec: &WindowSpec, step: usize, kind
 /// By what a change between the first and last of at least two samples, at the times `t`, is stretched to the window's edges:
 /// all the way where a sample lies close to the edge, else by half the average distance of samples; never to below zero
 /// for a counter, which was `start` at first and has changed by `change`.
+#[inline]
 pub(super) fn factor(
     t: &[i64],
     (start, change): (f64, f64),

@@ -114,12 +114,14 @@ fn at(s: Histograms<'_>, w: Span, t: TimestampMs, remarks: &mut Remarks) -> Opti
 
 /// Whether these can be computed with.
 fn sound(h: &[Arc<FloatHistogram>], counter: bool, remarks: &mut Remarks) -> bool {
-    if h.iter().any(|x| x.is_custom() != h[0].is_custom()) {
-        remarks.add(Remark::MixedSchemas);
-        return false;
-    }
-    if counter && h.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
-        remarks.add(Remark::NotCounter);
+    for x in h {
+        if x.is_custom() != h[0].is_custom() {
+            remarks.add(Remark::MixedSchemas);
+            return false;
+        }
+        if counter && x.reset_hint == ResetHint::Gauge {
+            remarks.add(Remark::NotCounter);
+        }
     }
     true
 }

@@ -157,16 +157,22 @@ impl HistogramRow<'_> {
     fn raw_change(&self, w: Span, counter: bool, remarks: &mut Remarks) -> Option<FloatHistogram> {
         let h = &self.histograms.h[w.lo..w.hi];
         let (first, last, inner) = (&h[0], &h[h.len() - 1], &h[1..h.len() - 1]);
-        if counter && h.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
-            remarks.add(Remark::NotCounter);
-        }
         // Of what was reset at once nothing remains, whatever it looked like.
         let restarted = counter && self.resets[w.lo + 1];
         let base = if restarted { Arc::new(FloatHistogram::empty_like(&h[1])) } else { Arc::clone(first) };
         let fits = |h: &Arc<FloatHistogram>| h.is_custom() == base.is_custom();
+        let gauge = |h: &&Arc<FloatHistogram>| counter && h.reset_hint == ResetHint::Gauge;
+        let gauge_at_end = [first, last].iter().any(gauge);
         if !fits(last) || counter && !inner.iter().all(fits) {
+            // Of what cannot be computed with, no more is said.
+            if gauge_at_end && !fits(last) {
+                remarks.add(Remark::NotCounter);
+            }
             remarks.add(Remark::MixedSchemas);
             return None;
+        }
+        if gauge_at_end || inner.iter().any(|h| gauge(&h)) {
+            remarks.add(Remark::NotCounter);
         }
         let mut change = FloatHistogram::clone(last);
         let schemas = inner.iter().filter(|_| counter).map(|h| h.schema);
