@@ -146,6 +146,11 @@ impl Grouping {
         Self { without: true, labels: sorted(labels) }
     }
 
+    /// Whether all series are one group: no label counts.
+    pub fn is_one_group(&self) -> bool {
+        !self.without && self.labels.is_empty()
+    }
+
     /// Whether the label `name` counts.
     pub fn keeps(&self, name: &str) -> bool {
         self.labels.binary_search_by(|l| l.as_str().cmp(name)).is_ok() != self.without

@@ -111,6 +111,9 @@ impl Part for ShardPart<'_> {
     }
 
     fn group(&mut self, grouping: &Grouping) -> Result<u32, SourceError> {
+        if grouping.is_one_group() {
+            return Ok(0);
+        }
         let at = match self.groupers.iter().position(|(g, _)| g == grouping) {
             Some(at) => at,
             None => {

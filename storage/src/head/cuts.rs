@@ -32,6 +32,12 @@ impl CutPositions {
         self.windows.get(&window_start).is_some_and(|p| p.iter().all(|cut| *cut >= end))
     }
 
+    /// Below what position the shard's records of this window are in blocks.
+    pub(crate) fn position(&self, window_start: TimestampMs, shard: ShardId) -> HeadPos {
+        let of_window = self.windows.get(&window_start);
+        of_window.and_then(|p| p.get(shard.index())).copied().unwrap_or_default()
+    }
+
     /// These positions after a cut that took everything of `windows` below `positions`, one for each shard. Windows that had
     /// nothing new to take belong to them: a segment in whose middle a window was cut goes only when that window is
     /// known to be cut to the segment's end.

@@ -151,6 +151,14 @@ pub(crate) struct SeriesState<'a> {
     pub(crate) late: Vec<(TimestampMs, f64)>,
 }
 
+/// What a reader of the head looks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    pub(crate) range: TimeRange,
+    /// The shard's records of the head-chunk log below this are in the reader's blocks.
+    pub(crate) cut_below: HeadPos,
+}
+
 /// What a reader needs of a series that a shard's lock protects.
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesCopy {
@@ -704,6 +712,17 @@ impl SeriesTable {
         let histograms = [copy(in_order), copy(late)];
         let late = from..out.late.len();
         Some(SeriesCopy { open, late, histograms, is_whole: true, ..SeriesCopy::of_record(slot, record) })
+    }
+
+    /// Whether the series may have samples in the range that are in no block of the reader's.
+    pub(crate) fn may_have(&self, slot: SeriesSlot, reach: &Reach) -> bool {
+        let Some(record) = self.record(slot).filter(|r| r.last_t > reach.range.after) else { return false };
+        let in_open = record
+            .open
+            .as_ref()
+            .is_some_and(|o| TimeRange::closed(o.chunk.first_t(), o.chunk.last_t()).overlaps(reach.range));
+        let in_log = record.tail != HeadPos::NONE && record.tail >= reach.cut_below;
+        in_open || in_log || self.histograms.has(slot) || !self.late.get(slot).is_empty()
     }
 
     /// Copies what the records of these slots say.

@@ -12,7 +12,7 @@ use crate::head::cuts::CutPositions;
 use crate::head::keys::KeyHashes;
 use crate::head::log::record::{Record, RecordHeader};
 use crate::head::log::{HeadPos, LogSnapshot};
-use crate::head::series::{SeriesCopies, SeriesCopy};
+use crate::head::series::{Reach, SeriesCopies, SeriesCopy};
 use crate::head::shard::{SLICE, Shard};
 use crate::index::{Bitmap, NameId, ValueId};
 use crate::model::{
@@ -80,17 +80,21 @@ impl<'a> HeadRows<'a> {
         (self.slots.len() - self.copied + self.copies.series.len() - self.at) as u64
     }
 
-    /// Computes the keys of all slots and sorts by them. Slots whose series has left since are dropped.
-    pub(crate) fn sort_by_key(&mut self, stop: &Stop) -> Result<(), ReadError> {
+    /// Computes the keys of all slots and sorts by them. Slots whose series has left since are dropped, and those of which all that
+    /// is in `range` is in the view's blocks.
+    pub(crate) fn sort_by_key(&mut self, range: TimeRange, stop: &Stop) -> Result<(), ReadError> {
         let mut keyed: Vec<(SeriesKey, u32)> = Vec::with_capacity(self.slots.len());
         let mut families = Vec::new();
         let mut hashes = KeyHashes::new(self.head);
+        let reach = self.reach(range);
         for slots in self.slots.chunks(SLICE as usize) {
             stop.check()?;
             families.clear();
             {
                 let series = self.shard.series.lock();
-                families.extend(slots.iter().map(|s| series.record(SeriesSlot(*s)).map(|r| r.family)));
+                let family =
+                    |slot| series.record(slot).map(|r| r.family).filter(|_| series.may_have(slot, &reach));
+                families.extend(slots.iter().map(|s| family(SeriesSlot(*s))));
             }
             let index = self.shard.index.read();
             for (slot, family) in slots.iter().zip(&families) {
@@ -108,6 +112,15 @@ impl<'a> HeadRows<'a> {
         self.slots = keyed.iter().map(|k| k.1).collect();
         self.keys = keyed.iter().map(|k| k.0).collect();
         Ok(())
+    }
+
+    /// What a series must have to be of use to a reader of `range`.
+    fn reach(&self, range: TimeRange) -> Reach {
+        // What is sealed from here on stands behind this end, whatever window it is of. Windows that the log has forgotten are cut.
+        let end = self.head.log.end();
+        let windows = self.head.log.windows().into_iter();
+        let position = |(_, window)| self.cuts.position(window, self.shard.id);
+        Reach { range, cut_below: windows.map(position).fold(end, HeadPos::min) }
     }
 
     /// Makes sure that there is a current series, copying the next thousand where needed; false at the end.

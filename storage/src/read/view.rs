@@ -111,7 +111,7 @@ impl View {
         };
         let mut head = HeadRows::new(&self.head, shard, &self.state.cuts, slots, wanted, missing);
         if !blocks.is_empty() {
-            head.sort_by_key(&self.stop)?;
+            head.sort_by_key(range, &self.stop)?;
         }
         Ok(SeriesCursor::new(head, blocks, range, wanted))
     }
