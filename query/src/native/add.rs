@@ -64,14 +64,13 @@ impl<C: Tally> FloatHistogram<C> {
         self.zero.add_all(&zero, sign);
         self.coarsen(other.schema);
         let (schema, threshold) = (self.schema, self.zero_threshold);
-        let theirs = |buckets: &[Bucket<D>]| {
-            let coarse = move |b: &Bucket<D>| Bucket { index: coarser(b.index, other.schema, schema), ..*b };
-            // What the zero bucket has taken in does not count again.
-            let inside = move |b: &Bucket<D>| exponential_bound(b.index, schema) <= threshold;
-            buckets.iter().map(coarse).skip_while(inside).collect::<Vec<_>>().into_iter()
-        };
-        add_buckets(&mut self.positive, theirs(&other.positive), sign);
-        add_buckets(&mut self.negative, theirs(&other.negative), sign);
+        let coarse = |b: &Bucket<D>| Bucket { index: coarser(b.index, other.schema, schema), ..*b };
+        // What the zero bucket has taken in does not count again.
+        let inside = |b: &Bucket<D>| exponential_bound(b.index, schema) <= threshold;
+        let theirs = other.positive.iter().map(coarse).skip_while(inside);
+        add_buckets(&mut self.positive, theirs, sign);
+        let theirs = other.negative.iter().map(coarse).skip_while(inside);
+        add_buckets(&mut self.negative, theirs, sign);
     }
 }
 

@@ -230,7 +230,7 @@ impl Join<'_> {
         s.any_one.clear();
         for (n, &i) in p.right.iter().enumerate() {
             for (step, v) in self.one.values(i).filter(|(step, _)| self.live.has(*step)) {
-                if s.any_one.occupied(step) {
+                if n > 0 && s.any_one.occupied(step) {
                     return Err(self.duplicate(i, &p.right[..n], step));
                 }
                 s.any_one.set(step, v);
