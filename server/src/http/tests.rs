@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 mod explain;
+mod histograms;
 mod queries;
 
 use super::*;
