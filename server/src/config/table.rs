@@ -165,7 +165,8 @@ pub const SETTINGS: &[Setting] = &[
         kind: "DURATION",
         doc: "How long samples are kept as they came, in the time of the data: back from the newest sample, or from the clock where that is \
               behind. A block is dropped once all of its window is older, which is at most a day later; until then queries see it. What is \
-              imported stays for a day after it came, whatever its age: raise this first to keep it.",
+              imported stays for a day after it came, whatever its age: raise this first to keep it. Where clock and samples leap ahead \
+              together by more than an hour, the leap counts once it has lasted for a day.",
         set: |c, v| put(&mut c.retention.tiers[0], retention(v)),
         effective: None,
     },
@@ -217,7 +218,8 @@ pub const SETTINGS: &[Setting] = &[
         default: "24h",
         kind: "DURATION",
         doc: "How long a deletion can be undone. Deleted data are hidden at once; after the grace, compaction reclaims them. Counted in the \
-              time of the data, from the newest sample back, or from the clock where that is behind.",
+              time of the data, from the newest sample back, or from the clock where that is behind; a leap of both by more than an \
+              hour counts once it has lasted for a day, also after the server was off.",
         set: |c, v| put(&mut c.delete_grace, value::duration(v)),
         effective: None,
     },

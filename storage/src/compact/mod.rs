@@ -4,6 +4,7 @@ mod chunker;
 pub(crate) mod cut;
 mod found;
 pub(crate) mod merge;
+pub(crate) mod passage;
 pub(crate) mod plan;
 pub(crate) mod reference;
 pub(crate) mod retention;

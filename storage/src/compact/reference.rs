@@ -6,7 +6,7 @@
 //!                                  └─ the time, for now      └─ a leap: believed when a day of data, or more, lies behind it
 //! ```
 //!
-//! Pure functions of what blocks say; a wrong clock that is set right leaves nothing that must be undone.
+//! Shorter leaps are told by [`super::passage`]. Pure functions of what blocks say; a wrong clock that is set right leaves nothing that must be undone.
 
 use crate::model::{BlockId, DurationMs, TimestampMs, Window};
 use std::collections::BTreeMap;
@@ -23,7 +23,20 @@ pub(crate) fn reference(
     newest: TimestampMs,
     windows: impl Iterator<Item = Window>,
 ) -> TimestampMs {
-    let limit = clock.min(newest);
+    before_leaps(clock.min(newest), windows, LEAP)
+}
+
+/// The same where data that lie `gap` beyond all older ones are a leap: what a start knows of the time. `windows`: those of the
+/// head as well, else what is not in blocks yet would look like one.
+pub(crate) fn known_at_start(
+    limit: TimestampMs,
+    windows: impl Iterator<Item = Window>,
+    gap: DurationMs,
+) -> TimestampMs {
+    before_leaps(limit, windows, gap)
+}
+
+fn before_leaps(limit: TimestampMs, windows: impl Iterator<Item = Window>, gap: DurationMs) -> TimestampMs {
     let mut spans: Vec<(TimestampMs, TimestampMs)> =
         windows.map(|w| (w.start, w.end())).filter(|(start, _)| *start < limit).collect();
     spans.push((limit, limit));
@@ -32,8 +45,8 @@ pub(crate) fn reference(
     let Some((_, mut known)) = spans.next() else { return limit };
     let mut leap: Option<Leap> = None;
     for (start, end) in spans {
-        let until = leap.as_ref().map_or(known, |l| l.until);
-        if start > until + LEAP {
+        let (until, gap) = leap.as_ref().map_or((known, gap), |l| (l.until, LEAP));
+        if start > until + gap {
             // What lies before another leap is as old as it says; else data that come now and then would never tell the time.
             (known, leap) = (until, Some(Leap { first: end, until: end }));
         } else if let Some(leap) = leap.as_mut().filter(|l| start < l.first + PROOF) {
@@ -163,6 +176,21 @@ mod tests {
             let ends = [window(0, 2), Window { start: TimestampMs(i64::MAX - 5), len: DurationMs(DAY) }];
             assert!(reference(clock, newest, ends.into_iter()) <= clock.min(newest));
         }
+    }
+
+    #[test]
+    fn a_start_within_a_leap_of_hours_knows_what_was_before_it() {
+        let check = |what: &str, limit: i64, windows: &[i64], want: i64| {
+            let windows = windows.iter().map(|w| window(*w, 2)).rev();
+            let found = known_at_start(at(limit), windows, DurationMs::hours(1));
+            assert_eq!(found, at(want), "{what}: {} hours", (found.0 - START) / HOUR);
+        };
+        check("all is well", 7, &[0, 2, 4, 6], 7);
+        check("a leap of 20 hours", 27, &[0, 2, 4, 6, 26], 8);
+        check("and hours later", 39, &[0, 2, 4, 6, 26, 28, 30, 38], 8);
+        check("and a day later", 54, &[0, 2, 4, 6, 26, 28, 30, 52], 54);
+        check("the clock is right again", 9, &[0, 2, 4, 6, 8, 26, 28], 9);
+        check("data every six hours", 49, &[0, 6, 12, 18, 24, 30, 36, 42, 48], 38);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 const GRACE: DurationMs = DurationMs::hours(24);
 
 /// How long data are kept, by tier and account, in the time of the data: from the newest sample back, or from the clock where
-/// that is behind. A clock that jumps deletes nothing, nor does a sender whose clock is wrong, nor both for less than a day.
+/// that is behind. A clock that jumps deletes nothing, nor does a sender whose clock is wrong, nor both for less than a day, unless
+/// they jump by less than an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// By tier, in the order of [`Tier::ALL`].
@@ -39,6 +40,12 @@ impl Retention {
     pub fn longest(&self) -> DurationMs {
         let all = self.tiers.iter().chain(self.accounts.values());
         all.copied().max().expect("there are tiers")
+    }
+
+    /// The shortest of any tier and account.
+    pub fn shortest(&self) -> DurationMs {
+        let all = self.tiers.iter().chain(self.accounts.values());
+        all.copied().min().expect("there are tiers")
     }
 
     /// The accounts that have a retention of their own and may be in a shard of a block, each with its series there.

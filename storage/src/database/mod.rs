@@ -47,6 +47,7 @@ pub use options::DatabaseOptions;
 pub use stats::{CompactionResult, CompactionStats, HeadStats, Stats};
 pub use verify::{Finding, Part, Progress, Repair, RepairError, Verification, VerifyError, repair, verify};
 
+use crate::compact::passage::Passage;
 use crate::head::Head;
 use crate::index::Matcher;
 use crate::io::{Clock, DirLock, Fs, Pace};
@@ -87,6 +88,8 @@ pub struct Database {
     refuse_new_series: AtomicBool,
     /// The time of the newest sample of a series for which there was no room, since the start.
     newest_refused: AtomicI64,
+    /// What of the time is believed.
+    passage: Mutex<Passage>,
     /// What the manifest says, for those who do not wait for `maintenance`.
     committed: Arc<ArcSwap<manifest::State>>,
     /// Held by whoever cuts, makes a checkpoint or retires: one at a time.

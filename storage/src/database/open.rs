@@ -11,6 +11,7 @@ use super::maintain::Maintenance;
 use super::manifest::{self, BlockEntry, Init, Manifest, ManifestError, State};
 use super::replay::{self, Mending, Replayed};
 use super::reserve::{Reserve, says_no_room};
+use super::times::passage_at_start;
 use super::{Database, DatabaseOptions};
 use crate::block::{Block, OpenBlockError};
 use crate::head::cuts::CutPositions;
@@ -126,6 +127,7 @@ impl Database {
         tell_aside(&aside);
         let tombstones = state.tombstones_over(&Tombstones::default(), shards);
         let committed = manifest.committed();
+        let passage = Mutex::new(passage_at_start(&options, &head, &state));
         let maintenance = Maintenance::new(manifest, reserve, &state, &replayed);
         note_damage(
             &head,
@@ -147,6 +149,7 @@ impl Database {
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
             newest_refused: AtomicI64::new(i64::MIN),
+            passage,
             committed,
             maintenance: Mutex::new(maintenance),
             compaction: Mutex::default(),

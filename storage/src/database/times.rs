@@ -1,10 +1,12 @@
 //! What time it is: of windows, of series, of retention. All that asks the clock about data asks here.
 
-use super::Database;
 use super::manifest::{BlockEntry, State};
+use super::{Database, DatabaseOptions};
 use crate::block::Tier;
-use crate::compact::reference::{arrivals, reference};
-use crate::model::{BlockId, DurationMs, TimestampMs};
+use crate::compact::passage::{Passage, allowance};
+use crate::compact::reference::{arrivals, known_at_start, reference};
+use crate::head::Head;
+use crate::model::{BlockId, DurationMs, TimestampMs, Window};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -38,19 +40,36 @@ impl Database {
 
     /// What retention and grace count back from.
     pub(super) fn reference(&self, state: &State) -> TimestampMs {
-        let raw = state.blocks.values().filter(|b| b.tier == Tier::Raw).map(BlockEntry::window);
-        reference(self.clock.now(), self.newest_claimed(state), raw)
+        let (clock, newest) = (self.clock.now(), self.newest_claimed(state));
+        let believed = self.passage.lock().believed(self.clock.monotonic(), clock, clock.min(newest));
+        reference(clock, newest, raw_windows(state)).min(believed)
     }
 
     /// The newest sample known, of head and blocks, whatever the clock says.
     pub(super) fn newest_claimed(&self, state: &State) -> TimestampMs {
-        // A sample of the head may have left since it was noted with a block; of a block at least one sample is known.
-        let of_block = |b: &BlockEntry| {
-            let first = b.window().start + DurationMs(1);
-            b.arrived().map_or(first, |arrived| arrived.max(first))
-        };
-        state.blocks.values().map(of_block).max().unwrap_or(TimestampMs::MIN).max(self.head.newest())
+        newest_claimed(&self.head, state)
     }
+}
+
+/// What a start knows of the time, from what it found.
+pub(super) fn passage_at_start(options: &DatabaseOptions, head: &Head, state: &State) -> Passage {
+    let allowance = allowance(options.retention.shortest().min(options.delete_grace));
+    let told = options.clock.now().min(newest_claimed(head, state));
+    let known = known_at_start(told, raw_windows(state).chain(head.windows()), allowance);
+    Passage::since(options.clock.monotonic(), known, allowance)
+}
+
+fn raw_windows(state: &State) -> impl Iterator<Item = Window> {
+    state.blocks.values().filter(|b| b.tier == Tier::Raw).map(BlockEntry::window)
+}
+
+fn newest_claimed(head: &Head, state: &State) -> TimestampMs {
+    // A sample of the head may have left since it was noted with a block; of a block at least one sample is known.
+    let of_block = |b: &BlockEntry| {
+        let first = b.window().start + DurationMs(1);
+        b.arrived().map_or(first, |arrived| arrived.max(first))
+    };
+    state.blocks.values().map(of_block).max().unwrap_or(TimestampMs::MIN).max(head.newest())
 }
 
 impl State {

@@ -22,7 +22,7 @@ pub(crate) mod shard;
 mod slab;
 pub(crate) mod symbols;
 
-use crate::model::{DurationMs, HashSeed, ShardCount, ShardId, TimeRange, TimestampMs};
+use crate::model::{DurationMs, HashSeed, ShardCount, ShardId, TimeRange, TimestampMs, Window};
 use log::HeadLog;
 use metadata::MetadataStore;
 use parking_lot::Mutex;
@@ -106,6 +106,22 @@ impl Head {
     pub(crate) fn oldest(&self) -> Option<TimestampMs> {
         let oldest = self.shards.iter().map(|s| s.series.lock().oldest()).min();
         oldest.filter(|t| *t != TimestampMs::MAX)
+    }
+
+    /// The windows that the head has data of, in any order and perhaps several times; not those of late samples alone.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        let of_log = self.log.windows().into_iter().map(|(_, start)| Window { start, len: self.window });
+        let mut windows: Vec<Window> = of_log.collect();
+        for shard in &self.shards {
+            let series = shard.series.lock();
+            for t in series.newest_of_each().filter(|t| *t > TimestampMs::MIN) {
+                let window = Window::of(t, self.window);
+                if windows.last() != Some(&window) {
+                    windows.push(window);
+                }
+            }
+        }
+        windows
     }
 
     /// Heap bytes of everything but the log's buffer.

@@ -305,6 +305,11 @@ impl SeriesTable {
         &self.doubted
     }
 
+    /// The time of each series' newest sample.
+    pub(crate) fn newest_of_each(&self) -> impl Iterator<Item = TimestampMs> {
+        (0..self.slots()).filter_map(|slot| Some(self.record(SeriesSlot(slot))?.last_t))
+    }
+
     /// The time of the newest and the oldest sample that ever came.
     pub(crate) fn newest(&self) -> TimestampMs {
         self.newest

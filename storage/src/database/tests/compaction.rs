@@ -10,6 +10,9 @@ const DAY: i64 = 24 * HOUR;
 /// The start of a day.
 const START: i64 = 20_000 * DAY;
 
+const HOUR_LONG: std::time::Duration = std::time::Duration::from_secs(3600);
+const DAY_LONG: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 fn open_with(fs: &SimFs, clock: &Arc<ManualClock>, retention: Retention) -> Arc<Database> {
     Database::open(DatabaseOptions { clock: clock.clone(), retention, ..options(fs) }).unwrap()
 }
@@ -289,6 +292,10 @@ fn blocks_past_retention_go_and_a_jump_of_the_clock_deletes_nothing() {
     db.compact_due();
     assert_eq!(contents(&db), before, "nor is a leap of both");
     go_on(&db, 2..8);
+    let before = contents(&db);
+    db.compact_due();
+    assert_eq!(contents(&db), before, "nor are data that filled the gap before time has passed");
+    clock.advance(DAY_LONG);
     db.compact_due();
     assert_eq!(windows(&db).first(), Some(&(24, 24)));
     assert_eq!(db.stats().compaction.dropped_blocks, 1);
@@ -307,9 +314,10 @@ fn a_clock_that_is_a_year_ahead_for_some_hours_deletes_nothing() {
     let db = Database::open(options).unwrap();
     a_day(&db);
     let year = 365 * DAY;
-    clock.set(TimestampMs(START + DAY + year));
+    db.compact_due();
+    clock.set(TimestampMs(START + DAY + year - HOUR));
     for hours in 0..20 {
-        clock.set(TimestampMs(START + DAY + year + hours * HOUR));
+        clock.advance(HOUR_LONG);
         send(&db, &[(START + DAY + year + hours * HOUR, 1.0)]);
         db.compact_due();
     }
@@ -317,8 +325,9 @@ fn a_clock_that_is_a_year_ahead_for_some_hours_deletes_nothing() {
     send(&db, &[(START - 20 * DAY, 1.0)]);
     let before = contents(&db);
     db.compact().unwrap();
+    clock.set(TimestampMs(START + DAY));
     for hours in [3, 6, 9, 12] {
-        clock.set(TimestampMs(START + DAY + hours * HOUR));
+        clock.advance(HOUR_LONG * 3);
         send(&db, &[(START + DAY + hours * HOUR, 1.0)]);
         db.compact_due();
     }
@@ -333,12 +342,61 @@ fn a_clock_that_is_a_year_ahead_for_some_hours_deletes_nothing() {
     }
     assert_eq!(db.stats().compaction.dropped_blocks, 0);
     for hours in [24, 36, 48, 60] {
-        clock.set(TimestampMs(START + DAY + hours * HOUR));
+        clock.advance(HOUR_LONG * 12);
         send(&db, &[(START + DAY + hours * HOUR, 1.0)]);
         db.compact_due();
     }
     let oldest = contents(&db).values().filter_map(|points| points.keys().next().copied()).min();
     assert_eq!(oldest, Some(START + 1), "what was imported goes a day after it came");
+}
+
+/// Samples that come every half hour, and the work that the background does.
+fn live(db: &Database, clock: &ManualClock, hours: i64) {
+    for _ in 0..2 * hours {
+        clock.advance(HOUR_LONG / 2);
+        for account in ["1", "2"] {
+            append(db, &[(&labels("m", account, 0), &[(clock.now().0, 1.0)])])
+                .unwrap()
+                .ticket
+                .wait()
+                .unwrap();
+        }
+        db.maintain();
+        db.compact_due();
+    }
+}
+
+/// Clock and sender leap together by less than a day, and the server starts again meanwhile: a deletion can be undone as long as
+/// before, and nothing is dropped. The leap is believed when it has lasted for a day.
+#[test]
+fn a_clock_that_is_hours_ahead_deletes_nothing() {
+    for ahead in [3, 12, 20, 23] {
+        let (fs, clock) = (SimFs::new(1), clock_at(START));
+        let open = || {
+            let retention = Retention { tiers: [DurationMs(2 * DAY); 4], ..Retention::default() };
+            let clock = clock.clone();
+            Database::open(DatabaseOptions { trust_clock: true, clock, retention, ..options(&fs) }).unwrap()
+        };
+        let check = |db: &Database, when: &str| {
+            assert!(db.can_undelete(&db.deletions()[0]), "{ahead} hours ahead, {when}");
+            assert_eq!(db.stats().compaction.dropped_blocks, 0, "{ahead} hours ahead, {when}");
+        };
+        let db = open();
+        live(&db, &clock, 47);
+        db.delete_series(&[vec![Matcher::equal("account", "1")]], TimeRange::ALL).unwrap();
+        live(&db, &clock, 1);
+        clock.set(clock.now() + DurationMs(ahead * HOUR));
+        live(&db, &clock, 1);
+        check(&db, "at once");
+        db.close().unwrap();
+        drop(db);
+        let db = open();
+        live(&db, &clock, 2);
+        check(&db, "after a restart");
+        live(&db, &clock, 24);
+        assert!(db.stats().compaction.dropped_blocks > 0, "{ahead} hours ahead, a day later");
+        assert!(db.deletions().iter().all(|d| !db.can_undelete(d)), "{ahead} hours ahead, a day later");
+    }
 }
 
 #[test]
@@ -354,6 +412,8 @@ fn accounts_lose_their_samples_at_their_own_time() {
     let at = |t: i64, want: &[&str]| {
         go_on(&db, 2..(t - START) / DAY);
         send(&db, &[(t, 1.0)]);
+        db.compact_due();
+        clock.advance(DAY_LONG);
         db.compact_due();
         let view =
             read(&db.view(), &[], TimeRange { after: TimestampMs(START), until: TimestampMs(START + DAY) });
@@ -470,11 +530,16 @@ fn a_block_that_was_set_aside_goes_when_its_time_is_over() {
     fs.corrupt(&index, 3, 1).unwrap();
     let db = open_with(&fs, &clock, Retention::default());
     go_on(&db, 2..7);
+    let a_day_later = || {
+        db.compact().unwrap();
+        clock.advance(DAY_LONG);
+        db.compact().unwrap();
+    };
     send(&db, &[(START + 8 * DAY - 1, 1.0)]);
-    db.compact().unwrap();
+    a_day_later();
     assert_eq!((db.stats().blocks, db.stats().blocks_damaged), (7, 1));
     send(&db, &[(START + 8 * DAY, 1.0)]);
-    db.compact().unwrap();
+    a_day_later();
     assert_eq!((db.stats().blocks_damaged, db.view().blocks_aside().len()), (0, 0));
     assert_eq!(block_dirs(&fs), named_dirs(&db));
 }
