@@ -23,6 +23,16 @@ struct SourceGroups {
     kept: Vec<Option<bool>>,
     /// The group of the labels that count.
     groups: HashMap<Box<[(u32, u32)]>, u32>,
+    /// Those of the row before, and their group: series of one account come together.
+    last: Option<(RowIds, u32)>,
+}
+
+impl SourceGroups {
+    fn remember(&mut self, key: &RowIds, group: u32) {
+        let (last, of_last) = self.last.get_or_insert_default();
+        last.clone_from(key);
+        *of_last = group;
+    }
 }
 
 impl fmt::Debug for Grouper {
@@ -64,8 +74,12 @@ impl Grouper {
                 key.push(*label);
             }
         }
-        if let Some(group) = of_source.groups.get(&key[..]) {
+        if let Some((_, group)) = of_source.last.as_ref().filter(|(last, _)| last == key) {
             return Ok(*group);
+        }
+        if let Some(group) = of_source.groups.get(&key[..]).copied() {
+            of_source.remember(key, group);
+            return Ok(group);
         }
         let mut kept = LabelSetBuilder::default();
         labels()?.iter().filter(|l| keeps(l.name)).for_each(|l| kept.push(l.name, l.value));
@@ -73,6 +87,7 @@ impl Grouper {
         let next = groups.len() as u32;
         let group = *groups.entry(kept).or_insert(next);
         of_source.groups.insert(key[..].into(), group);
+        of_source.remember(key, group);
         Ok(group)
     }
 }
