@@ -6,6 +6,7 @@ use cardinal_proto::remote_write::{
 use cardinal_storage::database::{DatabaseOptions, RefusalClass};
 use cardinal_storage::io::{FaultKind, ManualClock, SimFs};
 use cardinal_storage::model::{STALE_NAN_BITS, TimeRange, TimestampMs};
+use cardinal_storage::read::Wanted;
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Wake};
 
@@ -55,7 +56,7 @@ impl Bed {
     fn stored(&self) -> BTreeMap<String, Vec<(i64, u64)>> {
         let view = self.database.view();
         let mut all = BTreeMap::new();
-        for mut cursor in view.select(&[], TimeRange::ALL).unwrap() {
+        for mut cursor in view.select(&[], TimeRange::ALL, Wanted::Samples).unwrap() {
             while cursor.advance().unwrap() {
                 let labels = cursor.labels().unwrap().to_string();
                 let (t, v) = cursor.samples().unwrap();
@@ -194,7 +195,7 @@ fn histograms_are_stored_beside_floats() {
     assert_eq!(bed.stored()["mixed"], [(2, bits(7.0))]);
     let view = bed.database.view();
     let mut found = vec![];
-    for mut cursor in view.select(&[], TimeRange::ALL).unwrap() {
+    for mut cursor in view.select(&[], TimeRange::ALL, Wanted::Samples).unwrap() {
         while cursor.advance().unwrap() {
             let name = cursor.labels().unwrap().to_string();
             found.extend(cursor.histograms().unwrap().iter().map(|h| (name.clone(), h.t.0 - NOW, h.h.sum)));
@@ -202,6 +203,72 @@ fn histograms_are_stored_beside_floats() {
     }
     found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     assert_eq!(found, [("h".into(), 1, 4.5), ("h".into(), 2, 7.5), ("mixed".into(), 1, 1.5)]);
+}
+
+#[test]
+fn histograms_of_every_form_are_stored() {
+    let spans = |offset: i32, length: u32| vec![BucketSpan { offset, length }];
+    let integers = |count: u64| Histogram { count: Some(HistogramCount::Int(count)), ..histogram(0, 3) };
+    let floats = Histogram {
+        count: Some(HistogramCount::Float(2.25)),
+        zero_count: Some(HistogramZeroCount::Float(0.25)),
+        positive_counts: vec![0.5, 1.5],
+        ..histogram(0, 3)
+    };
+    let custom = |h: Histogram| Histogram {
+        schema: -53,
+        zero_threshold: 0.0,
+        zero_count: None,
+        custom_values: vec![0.1, 0.5, 1.0],
+        ..h
+    };
+    let forms = [
+        ("positive and zero", integers(7)),
+        ("both sides", Histogram { negative_spans: spans(-4, 1), negative_deltas: vec![2], ..integers(9) }),
+        (
+            "negative alone",
+            Histogram {
+                negative_spans: spans(2, 2),
+                negative_deltas: vec![1, 0],
+                positive_spans: vec![],
+                positive_deltas: vec![],
+                zero_count: None,
+                ..integers(2)
+            },
+        ),
+        ("zero alone", Histogram { positive_spans: vec![], positive_deltas: vec![], ..integers(1) }),
+        ("empty", Histogram { timestamp: NOW, ..Histogram::default() }),
+        ("observations of NaN", Histogram { sum: f64::NAN, ..integers(8) }),
+        ("floats", floats.clone()),
+        ("custom bounds", custom(integers(6))),
+        ("custom bounds of floats", custom(Histogram { count: Some(HistogramCount::Float(2.0)), ..floats })),
+        ("a gauge", Histogram { reset_hint: 3, ..integers(7) }),
+        ("a finer schema", Histogram { schema: 12, ..integers(7) }),
+        ("spans without buckets", Histogram { negative_spans: spans(7, 0), ..integers(7) }),
+    ];
+    let bed = bed();
+    let of = |(form, h): &(&str, Histogram)| TimeSeries {
+        histograms: vec![h.clone()],
+        exemplars: vec![Exemplar::default()],
+        ..series(&[("__name__", "h"), ("form", form)], &[])
+    };
+    let response = bed.send(forms.iter().map(of).collect());
+    assert_eq!(response.refusal.as_ref().map(ToString::to_string), None);
+    assert_eq!(response.histograms_written, forms.len() as u64);
+    let view = bed.database.view();
+    let mut found = 0;
+    for mut cursor in view.select(&[], TimeRange::ALL, Wanted::Samples).unwrap() {
+        while cursor.advance().unwrap() {
+            let labels = cursor.labels().unwrap();
+            let [stored] = cursor.histograms().unwrap() else { panic!("{labels}: one histogram") };
+            let (_, sent) = forms.iter().find(|(form, _)| labels.get("form") == Some(*form)).unwrap();
+            assert_eq!(stored.h.sum.to_bits(), sent.sum.to_bits(), "{labels}");
+            assert_eq!(stored.h.custom_bounds, sent.custom_values, "{labels}");
+            assert_eq!(stored.h.schema, sent.schema.min(8) as i8, "{labels}");
+            found += 1;
+        }
+    }
+    assert_eq!(found, forms.len());
 }
 
 #[test]
