@@ -9,6 +9,7 @@ use crate::model::{
     DurationMs, Histogram, HistogramSample, SeriesSlot, TimestampMs, Window, merge_histograms,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The histograms in order of a series are moved when they take more than this, or are as many: ten of sixty buckets. Chunks of a
 /// block are longer, a cut puts them together.
@@ -17,6 +18,10 @@ const OPEN_MAX: usize = 120;
 /// Late ones likewise.
 const LATE_BYTES_MAX: usize = 8 << 10;
 const LATE_MAX: usize = 32;
+
+/// Histograms of a series, sorted by time, times unique. Readers take them as they are: an append copies what one still holds, so that
+/// nobody copies the histograms of a thousand series under a shard's lock.
+pub(crate) type Kept = Arc<Vec<HistogramSample>>;
 
 /// The histograms of a shard that are not in the head-chunk log.
 #[derive(Debug, Default)]
@@ -27,13 +32,13 @@ pub(crate) struct HeadHistograms {
     bytes: usize,
 }
 
-/// Those of one series, both sorted by time, times unique within each.
+/// Those of one series.
 #[derive(Debug, Default)]
 struct OfSeries {
     /// Of one window, and of shapes that may be one chunk.
-    open: Vec<HistogramSample>,
+    open: Kept,
     open_bytes: usize,
-    late: Vec<HistogramSample>,
+    late: Kept,
     late_bytes: usize,
 }
 
@@ -59,15 +64,15 @@ impl HeadHistograms {
     }
 
     /// Those of a series that came in order, and those that came late.
-    pub(crate) fn get(&self, slot: SeriesSlot) -> (&[HistogramSample], &[HistogramSample]) {
-        self.series.get(&slot).map_or((&[], &[]), |s| (&s.open, &s.late))
+    pub(crate) fn get(&self, slot: SeriesSlot) -> [Option<&Kept>; 2] {
+        let of = self.series.get(&slot);
+        [of.map(|s| &s.open), of.map(|s| &s.late)].map(|kept| kept.filter(|some| !some.is_empty()))
     }
 
     /// The histogram of a series at a time.
     pub(crate) fn find(&self, slot: SeriesSlot, t: TimestampMs) -> Option<&Histogram> {
-        let (open, late) = self.get(slot);
-        let find = |some: &'_ [HistogramSample]| some.binary_search_by_key(&t, |h| h.t).ok();
-        find(open).map(|at| &open[at].h).or_else(|| find(late).map(|at| &late[at].h))
+        let find = |some: &Kept| some.binary_search_by_key(&t, |h| h.t).ok();
+        self.get(slot).into_iter().flatten().find_map(|some| find(some).map(|at| &some[at].h))
     }
 
     /// Whether a later histogram may stand behind those in order, in one chunk.
@@ -87,7 +92,7 @@ impl HeadHistograms {
         self.open += usize::from(of.open.is_empty());
         self.bytes += bytes;
         of.open_bytes += bytes;
-        of.open.push(sample);
+        Arc::make_mut(&mut of.open).push(sample);
     }
 
     /// Adds a late one; tells also whether the late ones are to be taken now.
@@ -98,7 +103,7 @@ impl HeadHistograms {
         }
         let of = self.series.entry(slot).or_default();
         let at = of.late.partition_point(|h| h.t < sample.t);
-        of.late.insert(at, sample.clone());
+        Arc::make_mut(&mut of.late).insert(at, sample.clone());
         let bytes = sample.h.memory_bytes();
         self.bytes += bytes;
         of.late_bytes += bytes;
@@ -109,15 +114,16 @@ impl HeadHistograms {
     pub(crate) fn settle(&mut self, slot: SeriesSlot, sample: &HistogramSample) {
         let of = self.series.entry(slot).or_default();
         let bytes = sample.h.memory_bytes();
-        let (added, removed) = match of.late.binary_search_by_key(&sample.t, |h| h.t) {
+        let late = Arc::make_mut(&mut of.late);
+        let (added, removed) = match late.binary_search_by_key(&sample.t, |h| h.t) {
             Ok(at) => {
-                let before = of.late[at].h.memory_bytes();
-                let merged = merge_histograms(of.late[at].h.clone(), sample.h.clone());
-                of.late[at].h = merged;
-                (of.late[at].h.memory_bytes(), before)
+                let before = late[at].h.memory_bytes();
+                let merged = merge_histograms(late[at].h.clone(), sample.h.clone());
+                late[at].h = merged;
+                (late[at].h.memory_bytes(), before)
             }
             Err(at) => {
-                of.late.insert(at, sample.clone());
+                late.insert(at, sample.clone());
                 (bytes, 0)
             }
         };
@@ -128,7 +134,7 @@ impl HeadHistograms {
     /// Takes those in order of a series.
     pub(crate) fn take_open(&mut self, slot: SeriesSlot) -> Vec<HistogramSample> {
         let Some(of) = self.series.get_mut(&slot) else { return Vec::new() };
-        let taken = std::mem::take(&mut of.open);
+        let taken = Arc::unwrap_or_clone(std::mem::take(&mut of.open));
         self.open -= usize::from(!taken.is_empty());
         self.bytes -= std::mem::take(&mut of.open_bytes);
         self.forget_empty(slot);
@@ -142,7 +148,10 @@ impl HeadHistograms {
         wanted: impl Fn(TimestampMs) -> bool,
     ) -> Vec<HistogramSample> {
         let Some(of) = self.series.get_mut(&slot) else { return Vec::new() };
-        let taken: Vec<_> = of.late.extract_if(.., |h| wanted(h.t)).collect();
+        if !of.late.iter().any(|h| wanted(h.t)) {
+            return Vec::new();
+        }
+        let taken: Vec<_> = Arc::make_mut(&mut of.late).extract_if(.., |h| wanted(h.t)).collect();
         let bytes: usize = taken.iter().map(|h| h.h.memory_bytes()).sum();
         of.late_bytes -= bytes;
         self.bytes -= bytes;
@@ -184,7 +193,7 @@ mod tests {
     /// What there is, counted anew: bytes and series with some in order.
     fn counted(all: &HeadHistograms) -> (usize, usize) {
         let of_series =
-            |s: &OfSeries| s.open.iter().chain(&s.late).map(|h| h.h.memory_bytes()).sum::<usize>();
+            |s: &OfSeries| s.open.iter().chain(&*s.late).map(|h| h.h.memory_bytes()).sum::<usize>();
         let open = all.series.values().filter(|s| !s.open.is_empty()).count();
         (all.series.values().map(of_series).sum(), open)
     }
@@ -196,6 +205,7 @@ mod tests {
         ) {
             let mut all = HeadHistograms::default();
             let mut newest = [0i64; 3];
+            let mut held = vec![];
             for (slot, what, t, h) in &steps {
                 let (at, slot) = (*slot as usize, SeriesSlot(*slot));
                 match what {
@@ -225,8 +235,12 @@ mod tests {
                     }
                 }
                 prop_assert_eq!((all.bytes, all.open()), counted(&all));
-                let (open, late) = all.get(slot);
-                prop_assert!(open.is_sorted_by(|a, b| a.t < b.t) && late.is_sorted_by(|a, b| a.t < b.t));
+                for some in all.get(slot).into_iter().flatten() {
+                    prop_assert!(!some.is_empty() && some.is_sorted_by(|a, b| a.t < b.t));
+                }
+                // A reader holds what there is now; nothing that follows changes it.
+                let now = all.get(slot).map(|kept| kept.cloned());
+                held.push((format!("{now:?}"), now));
             }
             for slot in (0..3).map(SeriesSlot) {
                 all.take_open(slot);
@@ -234,6 +248,8 @@ mod tests {
                 prop_assert!(!all.has(slot));
             }
             prop_assert_eq!((all.bytes, all.open(), all.is_empty()), (0, 0, true));
+            let is_as_it_was = |(was, kept): &(String, [Option<Kept>; 2])| *was == format!("{kept:?}");
+            prop_assert!(held.iter().all(is_as_it_was));
         }
     }
 

@@ -16,7 +16,7 @@
 mod histograms;
 
 use super::fingerprints::FingerprintTable;
-use super::histograms::HeadHistograms;
+use super::histograms::{HeadHistograms, Kept};
 use super::late::{LateBuffers, LateOutcome};
 use super::log::record::RecordHeader;
 use super::log::{HeadLog, HeadPos};
@@ -24,9 +24,7 @@ use super::records::Records;
 use super::slab::{Slab, SlabRef};
 use crate::codec::{self, Append, EncoderHint, OpenChunk, Samples, TOKEN_BYTES_MAX, Times};
 use crate::index::Bitmap;
-use crate::model::{
-    DurationMs, Fingerprint, HistogramSample, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale,
-};
+use crate::model::{DurationMs, Fingerprint, SeriesSlot, ShardId, TimeRange, TimestampMs, Window, is_stale};
 use croaring::Portable;
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -170,7 +168,7 @@ pub(crate) struct SeriesCopy {
     /// Late samples among those copied.
     pub(crate) late: Range<usize>,
     /// Histograms among those copied: those in order, then the late ones.
-    pub(crate) histograms: [Range<usize>; 2],
+    pub(crate) histograms: [Option<usize>; 2],
     /// Whether the sample at `last_t` is a staleness marker; `None` where it may be elsewhere than in the open chunk, or deleted.
     pub(crate) is_stale: Option<bool>,
     /// Whether open chunk, late samples and histograms are those of the series, or left out.
@@ -203,7 +201,7 @@ pub(crate) struct SeriesCopies {
     pub(crate) series: Vec<SeriesCopy>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) late: Vec<(TimestampMs, f64)>,
-    pub(crate) histograms: Vec<HistogramSample>,
+    pub(crate) histograms: Vec<Kept>,
 }
 
 impl SeriesCopies {
@@ -226,7 +224,7 @@ impl SeriesCopy {
             tail: record.tail,
             open: None,
             late: 0..0,
-            histograms: [0..0, 0..0],
+            histograms: [None; 2],
             is_stale: is_known.then(|| is_stale(f64::from_bits(record.last_bits))),
             is_whole: false,
         }
@@ -708,13 +706,10 @@ impl SeriesTable {
         });
         let from = out.late.len();
         out.late.extend_from_slice(self.late.get(slot));
-        let (in_order, late) = self.histograms.get(slot);
-        let mut copy = |some: &[HistogramSample]| {
-            let from = out.histograms.len();
-            out.histograms.extend_from_slice(some);
-            from..out.histograms.len()
-        };
-        let histograms = [copy(in_order), copy(late)];
+        let histograms = self.histograms.get(slot).map(|kept| {
+            out.histograms.push(kept?.clone());
+            Some(out.histograms.len() - 1)
+        });
         let late = from..out.late.len();
         Some(SeriesCopy { open, late, histograms, is_whole: true, ..SeriesCopy::of_record(slot, record) })
     }

@@ -192,6 +192,13 @@ impl<'a> HeadRows<'a> {
         self.copied_keys[self.at]
     }
 
+    /// The histograms of the current series that are in memory: those in order, and those that came late.
+    fn histograms(&self) -> impl Iterator<Item = (HeadPlace, &[HistogramSample])> {
+        let places = [HeadPlace::Open, HeadPlace::LateBuffer];
+        let copied = places.into_iter().zip(self.current().histograms);
+        copied.filter_map(|(place, at)| Some((place, self.copies.histograms.get(at?)?.as_slice())))
+    }
+
     fn row(&self) -> &[u8] {
         let from = if self.at == 0 { 0 } else { self.row_ends[self.at - 1] };
         &self.rows[from..self.row_ends[self.at]]
@@ -239,7 +246,7 @@ impl<'a> HeadRows<'a> {
         if open.is_some_and(|o| o.overlaps(range)) || late.iter().any(|(t, _)| range.contains(*t)) {
             return true;
         }
-        if series.histograms.iter().any(|some| is_in(&self.copies.histograms[some.clone()], range)) {
+        if self.histograms().any(|(_, some)| is_in(some, range)) {
             return true;
         }
         let mut found = false;
@@ -310,8 +317,7 @@ impl<'a> HeadRows<'a> {
         {
             missing.or_note(visit(Piece::Late(late)));
         }
-        for range_of in &series.histograms {
-            let some = &self.copies.histograms[range_of.clone()];
+        for (_, some) in self.histograms() {
             if is_in(some, range) {
                 missing.or_note(visit(Piece::Histograms(some)));
             }
@@ -324,9 +330,7 @@ impl<'a> HeadRows<'a> {
         let series = self.current();
         out.extend(series.open.as_ref().map(|(chunk, _)| HeadChunk::of_open(chunk)));
         out.extend(HeadChunk::of_late(&self.copies.late[series.late.clone()]));
-        for (some, place) in series.histograms.iter().zip([HeadPlace::Open, HeadPlace::LateBuffer]) {
-            out.extend(HeadChunk::of_histograms(&self.copies.histograms[some.clone()], place));
-        }
+        out.extend(self.histograms().filter_map(|(place, some)| HeadChunk::of_histograms(some, place)));
         self.each_record(|_, _, record| out.push(HeadChunk::of_record(record)))
     }
 
