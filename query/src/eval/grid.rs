@@ -32,6 +32,8 @@ impl Grid {
     ) -> Result<Self, QueryError> {
         let span = i128::from(end.0) - i128::from(start.0);
         let count = if span < 0 { 0 } else { span / i128::from(step.0.max(1)) + 1 };
+        // Rows say by 32 bits where they begin and how long they are.
+        let limit = limit.min(u64::from(u32::MAX));
         if count > i128::from(limit) {
             return Err(QueryError::TooManySamples { limit });
         }
@@ -101,6 +103,8 @@ mod tests {
     fn too_many_times_are_refused_before_anything_is_allocated() {
         let far = Grid::range(TimestampMs(0), TimestampMs::MAX, DurationMs(1), 1000);
         assert!(matches!(far, Err(QueryError::TooManySamples { limit: 1000 })));
+        let far = Grid::range(TimestampMs(0), TimestampMs::MAX, DurationMs(1), u64::MAX);
+        assert!(matches!(far, Err(QueryError::TooManySamples { .. })));
         assert_eq!(Grid::range(TimestampMs(10), TimestampMs(9), DurationMs(1), 1000).unwrap().count, 0);
     }
 }

@@ -133,9 +133,11 @@ impl<C: Tally> FloatHistogram<C> {
         }
     }
 
-    /// Changes every number in place.
+    /// Changes every number in place. Custom buckets have none around zero that could become anything.
     pub(crate) fn change(&mut self, f: impl Fn(&mut C)) {
-        f(&mut self.zero);
+        if self.schema != CUSTOM_SCHEMA {
+            f(&mut self.zero);
+        }
         f(&mut self.count);
         f(&mut self.sum);
         self.positive.iter_mut().chain(&mut self.negative).for_each(|b| f(&mut b.count));
@@ -311,6 +313,9 @@ pub(crate) mod tests {
         assert_eq!((h.count, h.sum, h.reset_hint), (-8.0, -12.0, ResetHint::Gauge));
         assert_eq!(pairs(&h.positive), [(0, -2.0), (1, -6.0)]);
         h.divide(0.0);
-        assert!(h.positive.is_empty() && h.count == f64::NEG_INFINITY);
+        assert!(h.positive.is_empty() && h.count == f64::NEG_INFINITY && h.zero.is_nan());
+        let mut h = custom(&[1.0], &[2.0]);
+        h.divide(0.0);
+        assert_eq!((h.count, h.zero), (f64::INFINITY, 0.0));
     }
 }
