@@ -101,6 +101,7 @@ impl Database {
         if self.is_read_only() {
             return Err(DeleteError::ReadOnly);
         }
+        let selectors = &each_once(selectors);
         check_lengths(selectors, range)?;
         let sight = self.look_for(selectors, range);
         let mut m = self.maintenance.lock();
@@ -307,6 +308,17 @@ fn nameless(matchers: &[Matcher], range: TimeRange) -> Tombstone {
 /// Whether it may hide something of the block; one that cannot be told from its index may.
 fn may_touch(tombstone: &Tombstone, block: &crate::block::Block) -> bool {
     tombstone.touches(block).unwrap_or(true)
+}
+
+/// The selectors without repetitions: one deletion of each can be undone by one id.
+fn each_once(selectors: &[Vec<Matcher>]) -> Vec<Vec<Matcher>> {
+    let mut once: Vec<Vec<Matcher>> = Vec::with_capacity(selectors.len());
+    for selector in selectors {
+        if !once.contains(selector) {
+            once.push(selector.clone());
+        }
+    }
+    once
 }
 
 fn check_lengths(selectors: &[Vec<Matcher>], range: TimeRange) -> Result<(), DeleteError> {

@@ -93,7 +93,7 @@ pub enum ManifestError {
     },
     /// The directory has data but no manifest.
     #[error(
-        "{path}: there is {found}/ but no MANIFEST; restore the MANIFEST from a backup, or choose an empty directory"
+        "{path}: there is {found}/ but no MANIFEST; restore it from a backup, or let `cardinal verify --repair` rebuild it from the blocks, or choose an empty directory"
     )]
     Missing {
         /// The directory.

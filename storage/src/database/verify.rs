@@ -97,6 +97,16 @@ impl Verification {
         }
     }
 
+    /// Forgets what `other` has not found too.
+    fn keep_common(&mut self, other: &Self) {
+        let before = self.findings.len();
+        self.findings.retain(|f| other.findings.iter().any(|o| (o.part, &o.what) == (f.part, &f.what)));
+        // All that was counted and not listed is of parts that have listed findings as well.
+        if self.findings.len() != before {
+            self.damaged = self.findings.iter().map(|f| f.times).sum();
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         self.damaged += other.damaged;
         self.findings.extend(other.findings);
@@ -139,34 +149,27 @@ pub struct Progress {
     pub next: String,
 }
 
-/// Checks every checksum, offset, order and cross-reference of the directory `dir`. Never writes. Beside a running server, whose
-/// files come and go, findings may be of files that are gone: the manifest is read again then.
+/// Checks every checksum, offset, order and cross-reference of the directory `dir`. Never writes. Beside a running server files
+/// come and go, the log's without a word in the manifest: what is found counts once it is found again.
 pub fn verify(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verification, VerifyError> {
-    const TRIES: usize = 3;
-    let mut tries = 1;
-    loop {
-        let (before, found) = verify_once(fs, dir, progress)?;
-        let changed = || state_of(&**fs, dir).ok().flatten() != before;
-        if found.is_sound() || tries == TRIES || !changed() {
+    const TRIES: usize = 5;
+    let mut before: Option<(Option<State>, Verification)> = None;
+    for tries in 1.. {
+        let (state, mut found) = verify_once(fs, dir, progress)?;
+        let is_quiet = before.as_ref().is_some_and(|(s, _)| *s == state);
+        if let Some((_, last)) = &before {
+            found.keep_common(last);
+        }
+        if found.is_sound() || is_quiet || tries == TRIES {
             return Ok(found);
         }
-        tries += 1;
+        before = Some((state, found));
     }
-}
-
-/// The state of a directory; `None` where the manifest is damaged.
-fn state_of(fs: &dyn Fs, dir: &Path) -> Result<Option<State>, VerifyError> {
-    match Manifest::inspect(fs, dir) {
-        Ok((state, _)) => Ok(Some(state)),
-        Err(e @ (ManifestError::Version { .. } | ManifestError::UnknownEdit { .. })) => {
-            Err(VerifyError::Manifest(e))
-        }
-        Err(_) => Ok(None),
-    }
+    unreachable!("the last try returns")
 }
 
 fn verify_once(

@@ -548,3 +548,26 @@ fn a_head_log_that_was_emptied_is_healed_by_what_is_cut_next() {
             .is_sound()
     );
 }
+
+#[test]
+fn what_is_found_once_is_no_damage() {
+    let (fs, _) = four_hours(&[labels("m", "1", 0)], |t, _| t as f64);
+    let file = file_of(&fs, 0, INDEX_FILE);
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let (mut looks, mut damage_until) = (0, 0);
+    let mut found = |damaged_looks: u32| {
+        fs.corrupt(&file, 3, 1).unwrap();
+        (looks, damage_until) = (0, damaged_looks);
+        let verification = verify(&shared, Path::new("/data"), &mut |p| {
+            // The last word of a look.
+            if p.next.is_empty() {
+                looks += 1;
+                if looks == damage_until {
+                    fs.corrupt(&file, 3, 1).unwrap();
+                }
+            }
+        });
+        verification.unwrap().findings.len()
+    };
+    assert_eq!((found(1), found(2)), (0, 1));
+}

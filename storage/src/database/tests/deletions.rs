@@ -508,3 +508,15 @@ fn a_failing_operation_leaves_a_deletion_done_or_not() {
         );
     }
 }
+
+#[test]
+fn a_selector_that_is_named_twice_is_one_deletion() {
+    let db = open(&SimFs::new(1));
+    let of_one = labels("m", "1", 0);
+    append(&db, &[(&of_one, &[(HOUR, 1.0)])]).unwrap();
+    let one = vec![Matcher::new("account", MatchOp::Equal, "1").unwrap()];
+    let ids = db.delete_series(&[one.clone(), one], TimeRange::ALL).unwrap();
+    assert_eq!((ids.len(), contents(&db).len()), (1, 0));
+    db.undelete(ids[0]).unwrap();
+    assert_eq!(contents(&db).len(), 1);
+}
