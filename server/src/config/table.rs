@@ -110,10 +110,10 @@ pub const SETTINGS: &[Setting] = &[
         name: "head.memory_budget",
         default: "auto",
         kind: "SIZE",
-        doc: "Memory that the newest data may take before they are flushed early. `auto` is a quarter of what the cgroup, else the \
-              machine, allows, which leaves the rest to queries and to the page cache. At least 16MiB: with less, the tables of an \
+        doc: "Memory that the newest data may take before they are flushed early. `auto` is a quarter of what the machine has \
+              or of the least that the process's cgroup and those above it allow, which leaves the rest to queries and to the page cache. At least 16MiB: with less, the tables of an \
               almost empty head alone would have it flushed without end. New series wait (503) while a \
-              flush is under way and the budget is used up.",
+              flush is under way and the budget is used up, late samples where they come faster than the disk takes them.",
         set: |c, v| put(&mut c.head_memory_budget, value::or_auto(v, memory_budget)),
         effective: Some(|c| value::size_text(c.head_memory_budget())),
     },

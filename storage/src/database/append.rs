@@ -149,15 +149,17 @@ impl Database {
         })
     }
 
-    /// Stores what a sender says about metric families. Statements beyond the store's limit are dropped and counted.
+    /// Stores what a sender says about metric families. Statements beyond the store's limits are dropped and counted, unless others
+    /// that nobody has repeated for an hour make room.
     pub fn append_metadata(&self, items: &[MetricMetadata]) -> Result<Ticket, AppendError> {
         let bytes: usize = items.iter().map(|i| i.family.len() + i.unit.len() + i.help.len() + 64).sum();
         let _reservation = self.wal.reserve(bytes)?;
         let mut batch = self.batches.pop().unwrap_or_default();
         {
+            let now = self.clock.monotonic();
             let mut metadata = self.head.metadata.lock();
             for item in items {
-                if metadata.add(item) {
+                if metadata.add(item, now) {
                     batch.metadata(&item.family, item.kind, &item.unit, &item.help);
                 }
                 if batch.len() >= LOG_BATCH_BYTES {
@@ -167,6 +169,7 @@ impl Database {
             if !batch.is_empty() {
                 self.wal.append(&mut batch);
             }
+            self.head.tell_metadata_bytes(&metadata);
         }
         self.batches.push(batch).ok();
         Ok(self.wal.ticket(self.wal.end()))

@@ -13,7 +13,7 @@ mod due;
 
 use super::backoff::Backoff;
 use super::manifest::{Manifest, State};
-use super::memory::{is_still_full, wants_flush};
+use super::memory::{Admission, is_still_full, wants_flush};
 use super::replay::Replayed;
 use super::reserve::{Reserve, is_for_want_of_room};
 use super::retire::RetireQueue;
@@ -21,7 +21,7 @@ use super::{CutError, Database};
 use crate::head::series::IDLE;
 use crate::head::shard::Shard;
 use crate::model::{DurationMs, Lsn, TimestampMs};
-use due::{Due, Situation, closed_until, due};
+use due::{Due, FLUSH_PAUSE, Situation, closed_until, due};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -193,8 +193,8 @@ impl Database {
         self.counters.reserve_bytes.store(m.reserve.bytes(), Ordering::Relaxed);
     }
 
-    /// New series are refused once a flush did not help, and admitted again when memory has been freed. Before a flush was
-    /// tried nothing is refused: many senders drop what they are told to send later.
+    /// New series are refused once a flush did not help, and admitted again when memory has been freed; refused again where it is used up
+    /// while the next flush is far. Before a flush was tried nothing is refused: many senders drop what they are told to send later.
     fn refuse_or_admit(&self, m: &mut Maintenance, flushed: bool, now: Duration) {
         // Series whose samples are in blocks now leave before memory is judged.
         self.retire(m);
@@ -202,7 +202,9 @@ impl Database {
         if flushed {
             m.last_flush = full.then_some(now);
         }
-        let refusing = full && (flushed || self.refuse_new_series.load(Ordering::Relaxed));
+        let is_far = m.last_flush.is_some_and(|t| now.saturating_sub(t) < FLUSH_PAUSE);
+        self.flush_is_far.store(is_far, Ordering::Relaxed);
+        let refusing = full && (flushed || self.admission() == Admission::Refused);
         if self.refuse_new_series.swap(refusing, Ordering::Relaxed) != refusing {
             tracing::warn!(
                 refusing,

@@ -86,6 +86,8 @@ pub struct Database {
     /// Builders of log batches, reused by requests.
     batches: ArrayQueue<BatchBuilder>,
     refuse_new_series: AtomicBool,
+    /// Whether the last flush for memory has not helped, and the next one waits.
+    flush_is_far: AtomicBool,
     /// The time of the newest sample of a series for which there was no room, since the start.
     newest_refused: AtomicI64,
     /// What of the time is believed.

@@ -122,6 +122,7 @@ impl Database {
             let of_blocks = blocks.values().filter_map(|b| b.spec().lsns).map(|r| r.last).max();
             replayed.newest_lsn = replayed.newest_lsn.max(of_blocks.unwrap_or_default());
         }
+        head.fit_budget(options.memory_budget);
         let mut reserve = Reserve::open(fs.clone(), &dir);
         let wal = open_wal(&options, replayed.newest_lsn.next(), &mut reserve)?;
         tell_aside(&aside);
@@ -144,10 +145,11 @@ impl Database {
             head: Arc::new(head),
             wal,
             view: ArcSwap::from_pointee(ViewState { blocks, cuts, aside, tombstones }),
-            aliases: Mutex::new(Aliases::default()),
+            aliases: Mutex::new(Aliases::within(options.memory_budget)),
             limits: LimitKeeper::new(options.limits.clone(), options.memory_budget),
             batches: ArrayQueue::new(BATCHES),
             refuse_new_series: AtomicBool::new(false),
+            flush_is_far: AtomicBool::new(false),
             newest_refused: AtomicI64::new(i64::MIN),
             passage,
             committed,

@@ -15,6 +15,7 @@ use crate::wal::{Log, LogBatch, Record, RecordError, ReplayReport, TornTail, Wal
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use worker::{Applied, Dealt, Worker};
 
 /// What a replay found.
@@ -201,7 +202,7 @@ fn take_what_has_no_shard(head: &Head, batch: &LogBatch) {
             Ok(Record::Registration { .. } | Record::Samples(_) | Record::Histogram(_)) => {}
             Ok(Record::Metadata { family, kind, unit, help }) => {
                 let (family, unit, help) = (family.into(), unit.into(), help.into());
-                head.metadata.lock().add(&MetricMetadata { family, kind, unit, help });
+                head.metadata.lock().add(&MetricMetadata { family, kind, unit, help }, Duration::ZERO);
             }
             Ok(Record::Unknown { kind }) => {
                 tracing::warn!(%lsn, kind, "skipped a log record of an unknown type")

@@ -5,10 +5,12 @@
 //! queries that ran meanwhile, before it is given again.
 
 use super::Database;
+use super::aliases::Alias;
 use super::maintain::Maintenance;
 use crate::head::cuts::CutPositions;
 use crate::head::log::HeadPos;
 use crate::head::series::Departure;
+use crate::head::shard::SLICE;
 use crate::head::symbols::Released;
 use crate::model::{BlockId, DurationMs, ShardId, TimestampMs};
 use crate::read::ViewState;
@@ -80,6 +82,21 @@ impl Database {
         })
     }
 
+    /// Forgets the other forms of series that are not in the head any more. No shard's lock is held together with that of the forms.
+    fn forget_forms(&self) {
+        let mut forms = self.aliases.lock().all();
+        forms.sort_unstable_by_key(|(_, alias)| alias.shard);
+        let mut gone = Vec::new();
+        for some in forms.chunk_by(|a, b| a.1.shard == b.1.shard) {
+            for some in some.chunks(SLICE as usize) {
+                let series = self.head.shard(some[0].1.shard).series.lock();
+                let has_left = |alias: &Alias| series.find(alias.fingerprint).is_none();
+                gone.extend(some.iter().filter(|(_, alias)| has_left(alias)).map(|(wire, _)| *wire));
+            }
+        }
+        self.aliases.lock().forget(&gone);
+    }
+
     fn retire_series(
         &self,
         m: &mut Maintenance,
@@ -96,6 +113,9 @@ impl Database {
             if !released.is_empty() {
                 left.push((shard.id, released));
             }
+        }
+        if !left.is_empty() {
+            self.forget_forms();
         }
         let series: usize = left.iter().map(|(_, r)| r.slots().len()).sum();
         self.counters.series_left.fetch_add(series as u64, Ordering::Relaxed);

@@ -19,6 +19,7 @@ mod deletions;
 mod full_disk;
 mod histograms;
 mod limits;
+mod memory;
 mod repair;
 mod repair_steps;
 mod silence;

@@ -172,6 +172,16 @@ impl HeadHistograms {
         }
     }
 
+    /// The series that have any.
+    pub(crate) fn slots(&self) -> Vec<SeriesSlot> {
+        self.series.keys().copied().collect()
+    }
+
+    /// Heap bytes of the histograms.
+    pub(crate) fn histogram_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Heap bytes, roughly.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes + self.series.capacity() * size_of::<(SeriesSlot, OfSeries)>()

@@ -81,8 +81,21 @@ impl LateBuffers {
             buffer.room = (buffer.room * 2).min(LEN_MAX);
         } else if buffer.samples.is_empty() {
             self.buffers.remove(&slot);
+            self.give_back();
         }
         taken
+    }
+
+    /// The series that have late samples.
+    pub(crate) fn slots(&self) -> Vec<SeriesSlot> {
+        self.buffers.iter().filter(|(_, b)| !b.samples.is_empty()).map(|(slot, _)| *slot).collect()
+    }
+
+    /// A backfill is over some time: so is the table of its series.
+    fn give_back(&mut self) {
+        if self.buffers.len() * 8 < self.buffers.capacity() {
+            self.buffers.shrink_to(self.buffers.len() * 2);
+        }
     }
 
     /// Restores a series' samples from a checkpoint; they are sorted there.
@@ -92,10 +105,14 @@ impl LateBuffers {
         self.buffers.insert(slot, LateBuffer { samples, room });
     }
 
+    /// Heap bytes of the samples, roughly: a buffer that grows is half full at the worst.
+    pub(crate) fn sample_bytes(&self) -> usize {
+        self.samples * 2 * size_of::<(TimestampMs, f64)>()
+    }
+
     /// Heap bytes, roughly.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.buffers.capacity() * size_of::<(SeriesSlot, LateBuffer)>()
-            + self.samples * 2 * size_of::<(TimestampMs, f64)>()
+        self.buffers.capacity() * size_of::<(SeriesSlot, LateBuffer)>() + self.sample_bytes()
     }
 }
 

@@ -28,6 +28,7 @@ use metadata::MetadataStore;
 use parking_lot::Mutex;
 use shard::Shard;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 pub use checkpoint::CheckpointError;
@@ -52,6 +53,8 @@ pub(crate) struct Head {
     pub(crate) shards: Vec<Shard>,
     pub(crate) log: HeadLog,
     pub(crate) metadata: Mutex<MetadataStore>,
+    /// Heap bytes of it, as whoever changed it last has told.
+    metadata_bytes: AtomicU64,
     /// What of it could not be read when it was loaded; unset where nothing is missing.
     pub(crate) damage: OnceLock<HeadDamage>,
 }
@@ -80,6 +83,7 @@ impl Head {
             shards: options.shards.iter().map(shard).collect(),
             log,
             metadata: Mutex::default(),
+            metadata_bytes: AtomicU64::new(0),
             damage: OnceLock::new(),
         }
     }
@@ -124,8 +128,28 @@ impl Head {
         windows
     }
 
+    /// Of [`Self::memory_bytes`] what late samples and histograms take that may be moved to the head-chunk log at any time.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        self.shards.iter().map(|s| s.buffer_bytes() as u64).sum()
+    }
+
     /// Heap bytes of everything but the log's buffer.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.shards.iter().map(|s| s.memory_bytes() as u64).sum::<u64>() + self.log.memory_bytes()
+        self.shards.iter().map(|s| s.memory_bytes() as u64).sum::<u64>()
+            + self.log.memory_bytes()
+            + self.metadata_bytes.load(Relaxed)
+    }
+
+    /// Tells what metadata take, after a change and under their lock.
+    pub(crate) fn tell_metadata_bytes(&self, metadata: &MetadataStore) {
+        self.metadata_bytes.store(metadata.memory_bytes(), Relaxed);
+    }
+
+    /// Gives log and metadata their parts of the memory budget.
+    pub(crate) fn fit_budget(&self, budget: u64) {
+        self.log.fit_budget(budget);
+        let mut metadata = self.metadata.lock();
+        metadata.fit_budget(budget);
+        self.tell_metadata_bytes(&metadata);
     }
 }

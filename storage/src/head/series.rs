@@ -368,6 +368,7 @@ impl SeriesTable {
         self.records.give_back(slots);
         self.by_fingerprint.shrink();
         self.histograms.shrink();
+        self.slab.shrink();
     }
 
     /// After recovery: every slot without a series is free.
@@ -545,6 +546,26 @@ impl SeriesTable {
             };
             record.tail = log.append(&header, &self.scratch);
         }
+    }
+
+    /// Moves all late samples and histograms to the log, where they take a part of the memory and that but until they are written.
+    pub(crate) fn move_buffers(&mut self, log: &HeadLog) {
+        for slot in self.late.slots() {
+            self.move_late(slot, |_| true, log);
+        }
+        for slot in self.histograms.slots() {
+            self.freeze_histograms_until(slot, TimestampMs::MAX, log);
+        }
+    }
+
+    /// Heap bytes that [`Self::move_buffers`] frees.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.late.sample_bytes() + self.histograms.histogram_bytes()
+    }
+
+    /// Whether a sample of that time would be a late one of its series.
+    pub(crate) fn is_late(&self, slot: SeriesSlot, t: TimestampMs) -> bool {
+        self.record(slot).is_some_and(|r| t < r.last_t || t == r.last_t && r.last_in_doubt)
     }
 
     /// Moves to the log what lies in windows that end by `until`, for the slots of a slice.

@@ -27,6 +27,8 @@ pub(crate) struct Shard {
     /// Heap bytes of index and series, as whoever changed them last has told.
     index_bytes: AtomicUsize,
     series_bytes: AtomicUsize,
+    /// Of `series_bytes` what may be moved to the head-chunk log at any time.
+    buffer_bytes: AtomicUsize,
 }
 
 impl Shard {
@@ -37,6 +39,7 @@ impl Shard {
             series: Mutex::new(SeriesTable::new(id, window)),
             index_bytes: AtomicUsize::new(0),
             series_bytes: AtomicUsize::new(0),
+            buffer_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -106,6 +109,11 @@ impl Shard {
         self.index_bytes.load(Relaxed) + self.series_bytes.load(Relaxed)
     }
 
+    /// Heap bytes of late samples and histograms, as last told: no lock is taken.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes.load(Relaxed)
+    }
+
     /// Tells what the index takes, after a change and under its lock.
     pub(crate) fn tell_index_bytes(&self, index: &HeadIndex) {
         self.index_bytes.store(index.memory_bytes(), Relaxed);
@@ -114,6 +122,7 @@ impl Shard {
     /// Tells what the series take, after a change and under their lock.
     pub(crate) fn tell_series_bytes(&self, series: &SeriesTable) {
         self.series_bytes.store(series.memory_bytes(), Relaxed);
+        self.buffer_bytes.store(series.buffer_bytes(), Relaxed);
     }
 
     /// Counts what both take. Walks the index's values.

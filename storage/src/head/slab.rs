@@ -166,6 +166,11 @@ impl Slab {
         to
     }
 
+    /// Gives back what classes without chunks keep for the next ones.
+    pub(crate) fn shrink(&mut self) {
+        self.classes.iter_mut().filter(|c| c.used == 0).for_each(|c| *c = Class::default());
+    }
+
     /// Heap bytes of all pages.
     pub(crate) fn memory_bytes(&self) -> usize {
         let pages = |c: &Class| {
@@ -203,6 +208,8 @@ mod tests {
         }
         assert_eq!(slab.used_bytes(), 0);
         assert!(slab.memory_bytes() < before / 4, "empty pages are given back");
+        slab.shrink();
+        assert_eq!(slab.memory_bytes(), 0);
         for i in 0..5000usize {
             slab.allocate(20 + (i * 37) % 2000);
         }

@@ -28,7 +28,7 @@ pub enum RefusalClass {
     SeriesLimit = 7,
     /// The account, or all together, had as many new series as they may have in an interval.
     SeriesCreatedLimit = 8,
-    /// The head is being flushed to make room for new series.
+    /// The head is being flushed to make room for new series, or for late samples.
     Flushing = 9,
 }
 
@@ -85,6 +85,13 @@ pub(super) fn series_text(section: &[u8]) -> String {
 pub(super) fn too_many_labels(labels: &LabelSet) -> Refused {
     let labels = labels.to_string();
     Refused { class: RefusalClass::LabelLimit, message: format!("{}: too many labels", excerpt(&labels)) }
+}
+
+/// Late samples that there is no memory for now; with a message where it `is_told`.
+pub(super) fn refused_late(section: &[u8], is_told: bool) -> Refused {
+    let reason = "late samples wait until earlier ones have left memory; send again";
+    let message = if is_told { format!("{}: {reason}", series_text(section)) } else { String::new() };
+    Refused { class: RefusalClass::Flushing, message }
 }
 
 /// A new series that there is no memory for now; with a message where it `is_told`.

@@ -1,12 +1,12 @@
 //! One request on its way into head and log.
 
-use super::refusal::{REFUSED_MAX, refused_new, series_text, too_many_labels};
+use super::refusal::{REFUSED_MAX, refused_late, refused_new, series_text, too_many_labels};
 use super::{AppendRow, LOG_BATCH_BYTES, RefusalClass, Refused, Resolve};
 use crate::codec::{self, ChunkKind};
 use crate::database::Database;
 use crate::database::aliases::Alias;
 use crate::database::limits::{Over, Rooms};
-use crate::database::memory::Admission;
+use crate::database::memory::{Admission, Buffers};
 use crate::head::series::{SampleOutcome, SeriesTable, histogram_bits};
 use crate::head::shard::Shard;
 use crate::head::symbols::HeadIndex;
@@ -36,6 +36,10 @@ pub(super) struct Progress<'a> {
     over_limit: Vec<OverLimit<'a>>,
     /// Series that were resolved and then refused, for a limit or for want of memory.
     refused_series: Vec<Fingerprint>,
+    /// Whether late samples are to come again.
+    late_waits: bool,
+    /// Rows that had some, one after another, and how many; their messages are written after the locks are gone.
+    waiting: Vec<(u32, u64)>,
     /// The time of the newest sample that there was no room for.
     newest_refused: Option<TimestampMs>,
 }
@@ -43,6 +47,14 @@ pub(super) struct Progress<'a> {
 impl Progress<'_> {
     pub(super) fn new(batch: BatchBuilder) -> Self {
         Self { batch, ..Self::default() }
+    }
+
+    /// Notes a late sample of a row that is to come again.
+    fn wait(&mut self, row: u32) {
+        match self.waiting.last_mut() {
+            Some((last, samples)) if *last == row => *samples += 1,
+            _ => self.waiting.push((row, 1)),
+        }
     }
 }
 
@@ -162,10 +174,12 @@ impl<'a> Request<'a> {
     fn append_known(&self, progress: &mut Progress<'a>) -> Vec<u32> {
         let mut unknown = Vec::new();
         let mut found: Vec<Option<SeriesSlot>> = Vec::with_capacity(LOOKUP_BATCH);
+        progress.late_waits = self.database.buffers() == Buffers::Full;
         for (shard, rows) in self.by_shard(0..self.rows.len() as u32, |r| self.rows[r as usize].shard) {
             let shard = self.database.head.shard(shard);
             let mut series = shard.series.lock();
             for rows in rows.chunks(LOOKUP_BATCH) {
+                let before = series.buffer_bytes();
                 let wires = || rows.iter().map(|r| self.rows[*r as usize].wire);
                 std::hint::black_box(series.touch(wires()));
                 found.clear();
@@ -175,6 +189,9 @@ impl<'a> Request<'a> {
                         Some(slot) => self.append_samples(*row, *slot, shard.id, &mut series, progress),
                         None => unknown.push(*row),
                     }
+                }
+                if series.buffer_bytes() != before {
+                    progress.late_waits = self.database.relieve(shard, &mut series) == Buffers::Full;
                 }
             }
             self.log(progress);
@@ -218,6 +235,9 @@ impl<'a> Request<'a> {
         series: &mut SeriesTable,
         progress: &mut Progress<'a>,
     ) {
+        if progress.late_waits && series.is_late(slot, t) {
+            return progress.wait(row);
+        }
         let outcome = series.append(slot, t, v, &self.database.head.log);
         match outcome {
             SampleOutcome::Appended | SampleOutcome::Late => {
@@ -240,6 +260,9 @@ impl<'a> Request<'a> {
         let HistogramSample { t, ref h } = *sample;
         if is_stale(h.sum) {
             return self.append_float(row, place, Sample { t, v: stale_nan() }, series, progress);
+        }
+        if progress.late_waits && series.is_late(place.slot, t) {
+            return progress.wait(row);
         }
         if let Err(why) = h.check() {
             return progress.invalid.push(Invalid { row, t, why });
@@ -315,6 +338,7 @@ impl<'a> Request<'a> {
                     None => rest.push(Unknown { row, fingerprint: alias.fingerprint, shard: alias.shard }),
                 }
             }
+            progress.late_waits = self.database.relieve(shard, &mut series) == Buffers::Full;
             self.log(progress);
         }
         rest.sort_unstable_by_key(|u| u.row);
@@ -437,7 +461,7 @@ impl<'a> Request<'a> {
                 self.append_samples(r.row, slot, shard.id, &mut series, progress);
             }
             self.log(progress);
-            shard.tell_series_bytes(&series);
+            self.database.relieve(shard, &mut series);
         }
         progress.tally.registered += new.len() as u64;
         for (slot, label_row, account) in &new {
@@ -567,6 +591,9 @@ impl<'a> Request<'a> {
     fn report(&self, progress: &mut Progress<'a>) {
         self.report_over_limit(progress);
         progress.newest_refused.into_iter().for_each(|t| self.database.note_refused(t));
+        for (n, (row, samples)) in progress.waiting.iter().enumerate() {
+            progress.tally.refuse(*samples, refused_late(self.section(*row), n < REFUSED_MAX));
+        }
         for (n, conflict) in progress.conflicts.iter().enumerate() {
             let message = match n < REFUSED_MAX {
                 false => String::new(),

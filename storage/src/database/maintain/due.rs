@@ -7,7 +7,7 @@ use std::time::Duration;
 /// A window is cut when the newest sample that was offered is so far beyond its end.
 const CUT_AFTER: DurationMs = DurationMs::mins(5);
 /// After a flush that did not help, the next one waits so long.
-const FLUSH_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const FLUSH_PAUSE: Duration = Duration::from_secs(300);
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

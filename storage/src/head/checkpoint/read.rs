@@ -14,6 +14,7 @@ use crate::model::{Lsn, MetricMetadata, SeriesSlot, ShardCount, TimestampMs, Win
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A head as a checkpoint has it.
 #[derive(Debug)]
@@ -184,7 +185,7 @@ pub(crate) fn load(
     {
         let mut store = head.metadata.lock();
         metadata.iter().for_each(|m| {
-            store.add(m);
+            store.add(m, Duration::ZERO);
         });
     }
     let newest_slice = slice_lsns.iter().flat_map(|l| &l.lsns).copied().max().unwrap_or_default();

@@ -31,11 +31,16 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
 /// A record never crosses a page.
 const PAGE_BYTES: usize = 256 * 1024;
+/// Pages of a segment, and the fewest that it is closed with where memory is short.
 const PAGES: usize = 64;
+const PAGES_MIN: usize = 4;
 const SEGMENT_BYTES: usize = PAGE_BYTES * PAGES;
 const _: () = assert!(SEGMENT_BYTES == 1 << 24, "a position gives 24 bits to the offset");
 /// The longest chunk that a page takes: far above what 512 samples need.
 pub(crate) const CHUNK_BYTES_MAX: usize = PAGE_BYTES - HEADER_BYTES - record::HEADER_BYTES;
+
+/// The part of a memory budget that the pages of one segment may take: all of them stay in memory until it is closed.
+const BUDGET_PER_SEGMENT: u64 = 16;
 
 /// Closed segments and their maps, ascending.
 type Segments = Arc<Vec<(u32, Region)>>;
@@ -56,6 +61,8 @@ pub(crate) struct HeadLog {
 struct State {
     segment: u32,
     page: usize,
+    /// A segment is closed with so many pages.
+    pages_max: usize,
     buffer: Vec<u8>,
     /// Full pages of segments that are not mapped yet, ascending.
     full: Vec<FullPage>,
@@ -75,6 +82,17 @@ struct FullPage {
 struct Writer {
     /// The file of the segment being written, and how many of its pages are in it.
     file: Option<(u32, Arc<dyn File>, usize)>,
+}
+
+/// What stands behind the full pages of a segment that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail<'a> {
+    /// More pages will: nothing is synced yet.
+    Open,
+    /// A page that is not full, and what there is of it is to be durable.
+    Partial(&'a [u8]),
+    /// Nothing.
+    End,
 }
 
 /// What a segment still holds, as a checkpoint notes it.
@@ -219,6 +237,7 @@ impl HeadLog {
             state: Mutex::new(State {
                 segment,
                 page: 0,
+                pages_max: PAGES,
                 buffer: first_page(segment),
                 full: Vec::new(),
                 segments: Arc::new(segments),
@@ -263,6 +282,13 @@ impl HeadLog {
         Ok(found)
     }
 
+    /// Closes segments earlier from here on where the memory budget is small.
+    pub(crate) fn fit_budget(&self, budget: u64) {
+        let pages = budget / BUDGET_PER_SEGMENT / PAGE_BYTES as u64;
+        self.state.lock().pages_max =
+            usize::try_from(pages).map_or(PAGES, |pages| pages.clamp(PAGES_MIN, PAGES));
+    }
+
     /// Appends a record; returns its position. A copy under a short lock; no I/O.
     ///
     /// # Panics
@@ -288,7 +314,7 @@ impl HeadLog {
         self.memory_bytes.fetch_add(PAGE_BYTES as u64, Ordering::Relaxed);
         state.page += 1;
         state.buffer.clear();
-        if state.page == PAGES {
+        if state.page >= state.pages_max {
             state.segment += 1;
             state.page = 0;
             state.buffer = first_page(state.segment);
@@ -322,28 +348,29 @@ impl HeadLog {
 
     fn write_full_pages(&self, writer: &mut Writer) -> Result<(), HeadLogError> {
         loop {
-            let (next, pages) = {
+            let (next, pages, is_whole) = {
                 let state = self.state.lock();
                 let Some(first) = state.full.first() else { return Ok(()) };
                 let segment = first.segment;
                 let of_segment = |p: &&FullPage| p.segment == segment;
-                (segment, state.full.iter().filter(of_segment).cloned().collect::<Vec<_>>())
+                let pages = state.full.iter().filter(of_segment).cloned().collect::<Vec<_>>();
+                (segment, pages, segment < state.segment)
             };
-            self.write_pages(writer, next, &pages, None)?;
-            if pages.len() < PAGES {
+            self.write_pages(writer, next, &pages, if is_whole { Tail::End } else { Tail::Open })?;
+            if !is_whole {
                 return Ok(());
             }
             self.close_segment(writer, next)?;
         }
     }
 
-    /// Writes those of `pages` (all of the segment from its first) that are not in the file yet, then `partial`.
+    /// Writes those of `pages` (all of the segment from its first) that are not in the file yet, then its tail.
     fn write_pages(
         &self,
         writer: &mut Writer,
         segment: u32,
         pages: &[FullPage],
-        partial: Option<&[u8]>,
+        tail: Tail<'_>,
     ) -> Result<(), HeadLogError> {
         let path = segment_path(&self.dir, segment);
         let result: io::Result<()> = (|| {
@@ -360,17 +387,17 @@ impl HeadLog {
                 file.write_all_at(&page.bytes, (page.page * PAGE_BYTES) as u64)?;
             }
             writer.file = Some((segment, file.clone(), pages.len()));
-            if let Some(partial) = partial {
+            if let Tail::Partial(partial) = tail {
                 file.write_all_at(partial, (pages.len() * PAGE_BYTES) as u64)?;
-                file.sync_data()?;
-            } else if pages.len() == PAGES {
+            }
+            if tail != Tail::Open {
                 file.sync_data()?;
             }
             Ok(())
         })();
         match result {
             Ok(()) => Ok(()),
-            Err(first) => self.rewrite(writer, segment, pages, partial).map_err(|source| {
+            Err(first) => self.rewrite(writer, segment, pages, tail).map_err(|source| {
                 tracing::debug!(%first, "writing the head-chunk log failed, and so did writing the segment anew");
                 HeadLogError::Io { path, source }
             }),
@@ -383,7 +410,7 @@ impl HeadLog {
         writer: &mut Writer,
         segment: u32,
         pages: &[FullPage],
-        partial: Option<&[u8]>,
+        tail: Tail<'_>,
     ) -> io::Result<()> {
         writer.file = None;
         let path = segment_path(&self.dir, segment);
@@ -391,7 +418,7 @@ impl HeadLog {
         if self.fs.exists(&new)? {
             self.fs.remove_file(&new)?;
         }
-        let file = self.write_new(&new, pages, partial).inspect_err(|_| {
+        let file = self.write_new(&new, pages, tail).inspect_err(|_| {
             // Half a copy would take the last room of a full disk from those who could free some.
             self.fs.remove_file(&new).ok();
         })?;
@@ -401,17 +428,12 @@ impl HeadLog {
         Ok(())
     }
 
-    fn write_new(
-        &self,
-        path: &Path,
-        pages: &[FullPage],
-        partial: Option<&[u8]>,
-    ) -> io::Result<Arc<dyn File>> {
+    fn write_new(&self, path: &Path, pages: &[FullPage], tail: Tail<'_>) -> io::Result<Arc<dyn File>> {
         let file = self.fs.open(path, OpenMode::CreateNew)?;
         for page in pages {
             file.write_all_at(&page.bytes, (page.page * PAGE_BYTES) as u64)?;
         }
-        if let Some(partial) = partial {
+        if let Tail::Partial(partial) = tail {
             file.write_all_at(partial, (pages.len() * PAGE_BYTES) as u64)?;
         }
         file.sync_data()?;
@@ -453,7 +475,7 @@ impl HeadLog {
             (segment, state.full.clone(), state.buffer.clone(), windows.collect())
         };
         let end = HeadPos::new(segment, (pages.len() * PAGE_BYTES + partial.len()).min(SEGMENT_BYTES - 1));
-        self.write_pages(&mut writer, segment, &pages, Some(&partial))?;
+        self.write_pages(&mut writer, segment, &pages, Tail::Partial(&partial))?;
         Ok((end, windows))
     }
 

@@ -149,3 +149,33 @@ fn a_full_disk_keeps_no_half_copy_and_the_log_goes_on_when_there_is_room() {
     assert!(fs.used() > held);
     assert_eq!(chain(&log, tail), (0..20).collect::<Vec<u8>>());
 }
+
+#[test]
+fn where_memory_is_short_segments_are_closed_early() {
+    let dir = Path::new("/d/head");
+    let budget_of = |pages: usize| BUDGET_PER_SEGMENT * (pages * PAGE_BYTES) as u64;
+    let check = |budget: u64, pages: usize| {
+        let fs = SimFs::new(1);
+        let log = open(&fs, &[], HeadPos::NONE);
+        log.fit_budget(budget);
+        let tail = fill(&log, 140, 100_000);
+        log.write_out().unwrap();
+        let closed = 69 / pages;
+        assert_eq!(log.mapped_bytes(), (closed * pages * PAGE_BYTES) as u64, "{budget}");
+        let held = (69 % pages + 1) * PAGE_BYTES;
+        assert_eq!(
+            log.memory_bytes(),
+            held as u64,
+            "{budget}: of the segment that is open, and its last page"
+        );
+        let (end, kept) = log.sync().unwrap();
+        let log = HeadLog::open(Arc::new(fs.crash(1)), dir, &kept, end, WINDOW).unwrap();
+        assert!(log.1.is_empty(), "{:?}", log.1);
+        assert_eq!(chain(&log.0, tail), (0..140).collect::<Vec<u8>>());
+    };
+    check(0, PAGES_MIN);
+    check(budget_of(PAGES_MIN), PAGES_MIN);
+    check(budget_of(7) + 1, 7);
+    check(budget_of(PAGES), PAGES);
+    check(u64::MAX, PAGES);
+}
