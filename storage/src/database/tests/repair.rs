@@ -160,6 +160,38 @@ fn the_head_is_mended() {
     });
 }
 
+/// What a start tells of the log, `verify` tells as well: a segment without its header, and batches that the checkpoint knows of.
+#[test]
+fn a_log_that_was_cut_short_is_found_and_mended() {
+    let newest = |fs: &SimFs| {
+        let wal = Path::new(DIR).join("wal");
+        let mut names = fs.read_dir(&wal).unwrap().into_iter().map(|e| wal.join(e.name));
+        let len = |path: &PathBuf| fs.open(path, OpenMode::Read).unwrap().len().unwrap();
+        names.rfind(|path| path.extension().is_some_and(|e| e == "wal") && len(path) > 40).unwrap()
+    };
+    let cut = |fs: &SimFs, len: &dyn Fn(u64) -> u64| {
+        let file = fs.open(&newest(fs), OpenMode::ReadWrite).unwrap();
+        file.set_len(len(file.len().unwrap())).and_then(|()| file.sync_data()).unwrap();
+    };
+    check("the log's header", 0, |fs| cut(fs, &|_| 0));
+    let (fs, _) = directory();
+    let db = open(&fs);
+    for t in 0..2 {
+        append(&db, &[(&labels("m", "1", 0), &[(5 * HOUR + t, 1.0)])]).unwrap().ticket.wait().unwrap();
+    }
+    db.flush().unwrap();
+    db.close().unwrap();
+    drop(db);
+    assert!(found(&fs).is_sound());
+    cut(&fs, &|len| len - 1);
+    let verification = found(&fs);
+    assert!(verification.has(Part::Wal), "{:?}", verification.findings);
+    assert!(verification.findings[0].what.contains("expected batches "), "{:?}", verification.findings);
+    let repaired = repair(&disk(&fs), Path::new(DIR), &mut |_| {}).unwrap();
+    assert!(repaired.after.is_sound(), "{:?}", repaired.after.findings);
+    assert_eq!(open(&fs).stats().replay_corruptions, 0);
+}
+
 #[test]
 fn a_directory_in_use_is_not_repaired_but_can_be_verified() {
     let (fs, _) = directory();

@@ -16,7 +16,7 @@ use crate::model::Window;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Loads checkpoint and log, and checks what is in them.
+/// Loads checkpoint and log as a start does, which tells what is missing between them, and checks what is in them.
 pub(super) fn check(
     fs: &Arc<dyn Fs>,
     dir: &Path,
@@ -31,6 +31,7 @@ pub(super) fn check(
     let (head, _, replayed) =
         load_head(&fs, dir, shards, state, Mending::Leave).map_err(|e| VerifyError::Head(e.to_string()))?;
     replayed.head_damage.iter().for_each(|d| found.add(Part::Head, d));
+    replayed.log_damage.iter().for_each(|d| found.add(Part::Wal, d));
     if replayed.orphans > 0 {
         found.add(Part::Wal, format!("{} samples of series that nothing registers", replayed.orphans));
     }
