@@ -1,6 +1,6 @@
 //! `cardinal serve`: the server, from its banner to its end.
 
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -102,10 +102,29 @@ async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Core> {
         }
     })
     .await?
-    .with_context(|| format!("{} cannot be made", options.dir.join(FAULTS_FILE).display()))?;
+    .map_err(|error| unwritable(&options.dir, error))?;
     let database = spawn_blocking(move || Database::open(options)).await??;
     let writer = Arc::new(Writer::new(database.clone(), clock, write_options(&config)));
     Ok(Core { database, writer })
+}
+
+/// The first file that a start writes could not be made: what to do, and what reads the directory without writing.
+fn unwritable(directory: &Path, error: std::io::Error) -> anyhow::Error {
+    let why = match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only: mount it read-write",
+        ErrorKind::PermissionDenied => {
+            "the server may not write there: set the owner, or start it as another user"
+        }
+        _ => {
+            return anyhow::Error::new(error)
+                .context(format!("{} cannot be made", directory.join(FAULTS_FILE).display()));
+        }
+    };
+    anyhow::anyhow!(
+        "{}: {error}; {why}. A server writes from its start on. `cardinal inspect` and `cardinal verify` only read: with --data-dir they \
+         tell what is there",
+        directory.display()
+    )
 }
 
 /// Made where it is missing it would be "there already".
@@ -236,6 +255,17 @@ impl Signals {
 mod tests {
     use super::*;
     use crate::config::{Sources, resolve};
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_refused_with_what_to_do() {
+        let check = |kind: ErrorKind, expected: &[&str]| {
+            let text = format!("{:#}", unwritable(Path::new("/d"), kind.into()));
+            assert!(expected.iter().all(|e| text.contains(e)), "{text}");
+        };
+        check(ErrorKind::ReadOnlyFilesystem, &["/d: ", "mount it read-write", "`cardinal verify`"]);
+        check(ErrorKind::PermissionDenied, &["/d: ", "set the owner", "`cardinal inspect`"]);
+        check(ErrorKind::StorageFull, &["/d/FAULTS cannot be made: "]);
+    }
 
     #[test]
     fn settings_are_counted_by_where_they_come_from() {

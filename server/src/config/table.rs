@@ -54,7 +54,8 @@ pub const SETTINGS: &[Setting] = &[
         name: "data_dir",
         default: "./data",
         kind: "DIR",
-        doc: "Directory of everything that is stored; created when missing. One process per directory.",
+        doc: "Directory of everything that is stored; created when missing. One process per directory, which writes there from its start on; \
+              `cardinal inspect` and `cardinal verify` only read.",
         set: |c, v| put(&mut c.data_dir, non_empty(v).map(Into::into)),
         effective: None,
     },
