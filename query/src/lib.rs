@@ -1,5 +1,6 @@
 //! PromQL: parser, evaluator and results.
 
+mod cache;
 mod engine;
 mod error;
 mod eval;
@@ -11,6 +12,7 @@ mod plan;
 pub mod source;
 mod value;
 
+pub use cache::CacheStats;
 pub use engine::{Engine, EngineOptions};
 pub use error::{Position, QueryError, QueryLimit};
 pub use options::{CancelToken, Limits, Progress, QueryOptions};

@@ -46,6 +46,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Whether the query is explained, and whether it is run then.
     pub explain: Explain,
+    /// Whether results that are kept of earlier queries are left alone, and none are kept of this one.
+    pub no_cache: bool,
     /// Whether what each step looked at is counted too.
     pub step_stats: bool,
     /// Ends the query.

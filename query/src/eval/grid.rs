@@ -45,6 +45,14 @@ impl Grid {
         TimestampMs(self.start.0.saturating_add(self.step.0.saturating_mul(i as i64)))
     }
 
+    /// These steps alone.
+    pub(crate) fn part(&self, steps: std::ops::Range<usize>) -> Self {
+        let last = self.at(steps.end.saturating_sub(1));
+        // One step of several is no instant query: its end is not its start.
+        let end = if self.start == self.end { last } else { TimestampMs(last.0.saturating_add(1)) };
+        Self { start: self.at(steps.start), count: steps.len(), end, ..*self }
+    }
+
     /// The last time.
     pub(crate) fn last(&self) -> TimestampMs {
         self.at(self.count.saturating_sub(1))

@@ -86,6 +86,12 @@ impl Mean {
         }
     }
 
+    /// The mean of what came in no order of its own: the sum is rounded before it is divided, so that the order, which is another in
+    /// memory than in blocks, does not show in the last digit.
+    pub(crate) fn total_in_any_order(&self) -> f64 {
+        if self.carried { self.state.total() } else { self.state.total() / self.count }
+    }
+
     /// Takes in the mean of other values.
     pub(crate) fn merge(&mut self, other: &Self) {
         let count = self.count + other.count;

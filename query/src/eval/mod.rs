@@ -38,7 +38,7 @@ mod tally;
 mod tests;
 mod trace;
 
-pub(crate) use budget::{Budget, Held, Watch};
+pub(crate) use budget::{Budget, Held, Ticker, Watch};
 pub(crate) use grid::Grid;
 pub(crate) use merge::drop_names;
 pub(crate) use meter::ReadLimits;
@@ -57,6 +57,7 @@ use crate::{Progress, QueryError};
 use cardinal_storage::model::{DurationMs, LabelSet};
 use math::scalar_binary;
 use rows::{RowBuf, RowLabels};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// One query's evaluation.
@@ -75,6 +76,8 @@ pub(crate) struct Evaluator<'q> {
     /// What was read, counted by all workers.
     pub(crate) progress: Progress,
     pub(crate) read_limits: ReadLimits,
+    /// Whether something was met that makes steps depend on one another.
+    pub(crate) coupled: AtomicBool,
     /// What parts of the query take, where that is asked for.
     pub(crate) trace: Trace,
     /// What steps looked at: of the whole query, and of what is being evaluated over grids of its own.
@@ -166,6 +169,16 @@ impl Evaluator<'_> {
             }
             other => unreachable!("the parser took {other:?} for a vector"),
         }
+    }
+
+    /// Notes that something was met for which the result of a step may depend on which others are evaluated with it.
+    pub(crate) fn couple_steps(&self) {
+        self.coupled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what was evaluated for some steps may be different where others are evaluated with them.
+    pub(crate) fn is_coupled(&self) -> bool {
+        self.coupled.load(Ordering::Relaxed)
     }
 
     /// No rows over `grid`.

@@ -8,7 +8,7 @@ use crate::parse::Span;
 use cardinal_storage::model::TimestampMs;
 use std::collections::BTreeMap;
 
-/// Remarks, each text once: of equal ones, the place noted last is shown.
+/// Remarks, each text once: of equal ones, the last place in the query is shown.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
     notes: BTreeMap<(Severity, String), Detail>,
@@ -199,8 +199,13 @@ impl Notes {
 
     fn add(&mut self, severity: Severity, text: String, mut detail: Detail) {
         let key = (severity, text);
-        if let Some(Detail { fixes: Some(before), .. }) = self.notes.get(&key) {
-            detail.fixes = detail.fixes.map(|f| before.merge(f));
+        if let Some(before) = self.notes.get(&key) {
+            // The place that is shown must not depend on what was evaluated first.
+            detail.span = detail.span.max(before.span);
+            detail.fixes = match (before.fixes, detail.fixes) {
+                (Some(a), Some(b)) => Some(a.merge(b)),
+                (a, b) => b.or(a),
+            };
         }
         self.notes.insert(key, detail);
     }
@@ -271,7 +276,7 @@ mod tests {
             infos,
             [
                 "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets 1 to 5, with a max diff of 0.5, over 2 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1:6)",
-                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:3)",
+                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:6)",
                 "PromQL info: mismatched custom buckets were reconciled during addition (1:6)",
             ]
         );

@@ -122,6 +122,9 @@ impl<'q> Evaluator<'q> {
             all.append(rows);
             typed |= t;
         }
+        if typed {
+            self.couple_steps();
+        }
         if !typed && !self.may_collide(pipeline) {
             return Ok(all);
         }

@@ -9,7 +9,7 @@ use super::rows::{RowBuf, Rows};
 use super::tally::{Tally, lift};
 use super::{Evaluator, Grid};
 use crate::QueryError;
-use crate::eval::labels::without_name;
+use crate::eval::labels::{has_type_or_unit, without_name};
 use crate::parse::Span;
 use crate::plan::{NodeId, Op, Windows};
 
@@ -121,6 +121,9 @@ impl<'q> Evaluator<'q> {
                 labels.drop_name = true;
             }
             if labels.drop_name && !self.delayed {
+                if has_type_or_unit(&labels.labels) {
+                    self.couple_steps();
+                }
                 labels.labels = without_name(&labels.labels);
             }
             out.push(labels, &row)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A range of bytes of the query text, `start` inclusive, `end` exclusive.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// The first byte.
     pub start: u32,

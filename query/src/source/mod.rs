@@ -13,7 +13,7 @@ pub use memory::{MemorySeries, MemorySource};
 
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
-use cardinal_storage::read::Estimate;
+use cardinal_storage::read::{Change, Estimate, Mark};
 use std::borrow::Cow;
 
 /// One consistent view of all series.
@@ -36,6 +36,16 @@ pub trait Source: Sync {
         _wanted: Wanted,
     ) -> Result<Option<Estimate>, SourceError> {
         Ok(None)
+    }
+
+    /// A state of the data that this one knows all of, as far as times had settled; `None` where nobody counts changes.
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+
+    /// What has changed of settled times since the change `number`.
+    fn changes_since(&self, _number: u64) -> Vec<Change> {
+        Vec::new()
     }
 
     /// What was left out of everything read so far because it is damaged: warnings for who gets the answer.

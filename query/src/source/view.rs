@@ -3,7 +3,7 @@
 use super::{Grouping, Part, ReadCost, Source, SourceError};
 use cardinal_storage::index::Matcher;
 use cardinal_storage::model::{HistogramSample, LabelSet, TimeRange};
-use cardinal_storage::read::{Estimate, Grouper, ReadError, SeriesCursor, View, Wanted};
+use cardinal_storage::read::{Change, Estimate, Grouper, Mark, ReadError, SeriesCursor, View, Wanted};
 use std::borrow::Cow;
 
 impl From<ReadError> for SourceError {
@@ -30,6 +30,14 @@ impl Source for View {
         wanted: Wanted,
     ) -> Result<Option<Estimate>, SourceError> {
         Ok(Some(self.estimate(matchers, range, wanted)?))
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.mark()
+    }
+
+    fn changes_since(&self, number: u64) -> Vec<Change> {
+        self.changes_since(number)
     }
 
     fn warnings(&self) -> Vec<String> {

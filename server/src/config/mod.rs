@@ -80,6 +80,8 @@ pub struct Config {
     pub query_max_samples: u64,
     /// `query.max_series`; `None` for no limit.
     pub query_max_series: Option<u64>,
+    /// `query.cache_bytes`; `None` where nothing is kept.
+    pub query_cache_bytes: Option<u64>,
     /// `query.max_bytes`; `None` for no limit.
     pub query_max_bytes: Option<u64>,
     /// `query.concurrency`; `None` is `auto`

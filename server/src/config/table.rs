@@ -327,6 +327,15 @@ pub const SETTINGS: &[Setting] = &[
         effective: None,
     },
     Setting {
+        name: "query.cache_bytes",
+        default: "64MiB",
+        kind: "SIZE",
+        doc: "Memory for results of range queries that are asked for again, as refreshing dashboards do, or `off`. 64 MiB hold some eight \
+              hundred panels of 20 series at 240 steps; one result takes a quarter at most.",
+        set: |c, v| put(&mut c.query_cache_bytes, value::or_off(v, value::positive_size)),
+        effective: None,
+    },
+    Setting {
         name: "query.max_bytes",
         default: "off",
         kind: "SIZE",
@@ -437,6 +446,7 @@ impl Config {
             query_max_samples: 0,
             query_max_series: None,
             query_max_bytes: None,
+            query_cache_bytes: None,
             query_concurrency: None,
             query_queue: 0,
             query_features: QueryFeatures::NONE,

@@ -55,6 +55,7 @@ pub(super) async fn range(
     run_query(state, &params, asked, move |mut task| {
         task.options.step_stats = wanted.stats == "all";
         task.options.explain = wanted.explain;
+        task.options.no_cache = wanted.no_cache;
         let source = task.view();
         let output = task.state.engine.range(&source, &wanted.query, start, end, step, &task.options);
         answer(task, output, &wanted)
@@ -72,13 +73,15 @@ struct Wanted {
     limit: usize,
     stats: String,
     explain: Explain,
+    no_cache: bool,
 }
 
 impl Wanted {
     fn of(params: &Params) -> Result<Self, ApiError> {
         let limit = params.limit()?.unwrap_or(0);
         let (query, stats) = (params.get("query").to_owned(), params.get("stats").to_owned());
-        Ok(Self { query, limit, stats, explain: explain::wanted(params)? })
+        let no_cache = !matches!(params.get("nocache"), "" | "0" | "false");
+        Ok(Self { query, limit, stats, explain: explain::wanted(params)?, no_cache })
     }
 }
 

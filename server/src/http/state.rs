@@ -90,6 +90,7 @@ impl AppState {
             connections: self.connections.open_and_max(),
             queries_running: self.gate.running(),
             queries_waiting: self.gate.waiting(),
+            cache: self.engine.cache_stats(),
         })
     }
 }
@@ -119,6 +120,7 @@ fn engine_options(config: &Config) -> EngineOptions {
     EngineOptions {
         limits,
         features: config.query_features.language,
+        cache_bytes: config.query_cache_bytes.unwrap_or(0),
         delayed_name_removal: config.query_features.delayed_name_removal,
         ..EngineOptions::default()
     }

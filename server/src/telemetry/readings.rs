@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cardinal_ingest::WriteStats;
+use cardinal_query::CacheStats;
 use cardinal_storage::block::Tier;
 use cardinal_storage::database::{
     AccountRefusals, CompactionResult, CompactionStats, HeadStats, RefusalClass, Stats,
@@ -31,6 +32,8 @@ pub struct Readings {
     pub queries_running: usize,
     /// Queries in line.
     pub queries_waiting: usize,
+    /// Results of queries that are kept.
+    pub cache: CacheStats,
 }
 
 impl Collector for Readings {
@@ -46,6 +49,7 @@ impl Collector for Readings {
         )?;
         out.gauge("queries_running", "Queries that have their turn", self.queries_running as f64)?;
         out.gauge("queries_waiting", "Queries that wait for their turn", self.queries_waiting as f64)?;
+        put_cache(&mut out, &self.cache)?;
         if let Some(stats) = &self.stats {
             put_head(&mut out, &stats.head)?;
             put_wal(&mut out, &stats.wal, stats.read_only)?;
@@ -252,6 +256,22 @@ fn put_accounts(
         ConstGauge::new(*series as f64).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+fn put_cache(out: &mut Out<'_>, cache: &CacheStats) -> fmt::Result {
+    let outcomes =
+        [("hit", cache.hits), ("partial", cache.partial), ("miss", cache.misses), ("unfit", cache.unfit)];
+    let help = "Range queries by what of their settled steps was kept; unfit ones never are";
+    out.by_label("query_cache_queries", help, "outcome", outcomes.into_iter())?;
+    let steps = [("reused", cache.steps_reused), ("evaluated", cache.steps_evaluated)];
+    let help = "Steps of range queries that may be kept, by where they came from";
+    out.by_label("query_cache_steps", help, "from", steps.into_iter())?;
+    let help = "Kept steps that something had changed of: late samples, deletions, retention";
+    out.counter("query_cache_changed_steps", help, cache.steps_changed as f64)?;
+    out.counter("query_cache_evictions", "Results that went to make room", cache.evicted as f64)?;
+    out.gauge("query_cache_entries", "Results that are kept", cache.entries as f64)?;
+    out.gauge("query_cache_bytes", "Memory that they take", cache.bytes as f64)?;
+    out.gauge("query_cache_bytes_max", "Memory that they may take: query.cache_bytes", cache.bytes_max as f64)
 }
 
 fn put_writes(out: &mut Out<'_>, writes: &WriteStats) -> fmt::Result {

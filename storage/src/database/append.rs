@@ -15,8 +15,8 @@ pub use refusal::{RefusalClass, Refused};
 
 use super::Database;
 use crate::model::{
-    Fingerprint, HistogramSample, LabelSet, MetricMetadata, Sample, ShardId, shard_of_account,
-    shard_of_fingerprint,
+    Fingerprint, HistogramSample, LabelSet, METRIC_NAME, MetricMetadata, Sample, SectionIter, ShardId,
+    shard_of_account, shard_of_fingerprint,
 };
 use crate::wal::{Ticket, WalError};
 use request::{Progress, Request, Values};
@@ -87,6 +87,17 @@ pub enum AppendError {
     Wal(#[from] WalError),
 }
 
+/// The metric name in a label section, if it can be told.
+fn name_in(section: &[u8]) -> Option<&str> {
+    for label in SectionIter::new(section) {
+        let label = label.ok()?;
+        if label.name == METRIC_NAME {
+            return Some(label.value);
+        }
+    }
+    Some("")
+}
+
 impl Database {
     /// The row of a series whose label set is at hand.
     pub fn row<'a>(&self, labels: &'a LabelSet, samples: Range<u32>) -> AppendRow<'a> {
@@ -134,6 +145,7 @@ impl Database {
         let request = Request { database: self, rows, values };
         let mut progress = Progress::new(self.batches.pop().unwrap_or_default());
         request.append(resolve, &mut progress);
+        self.note_changes(&request);
         let ticket = self.wal.ticket(self.wal.end());
         let Progress { batch, tally, .. } = progress;
         self.batches.push(batch).ok();
@@ -147,6 +159,28 @@ impl Database {
             refused: tally.refused,
             refused_by_class: tally.refused_by_class,
         })
+    }
+
+    /// Notes what arrived after its time had settled; to be called once it is visible.
+    fn note_changes(&self, request: &Request<'_>) {
+        let settled = self.changes.settled();
+        let Some(all) = request.values.extent(0..usize::MAX) else { return };
+        if all.after < settled {
+            for row in request.rows {
+                let samples = row.samples.start as usize..row.samples.end as usize;
+                let Some(range) = request.values.extent(samples).filter(|r| r.after < settled) else {
+                    continue;
+                };
+                match name_in(row.section) {
+                    Some(name) => {
+                        let account = std::str::from_utf8(row.account).unwrap_or_default();
+                        self.changes.note_metric(name, (self.account_label(), account), range);
+                    }
+                    None => self.changes.note_all(range),
+                }
+            }
+        }
+        self.changes.advance(all.until, self.clock.now());
     }
 
     /// Stores what a sender says about metric families. Statements beyond the store's limits are dropped and counted, unless others

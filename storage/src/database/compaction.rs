@@ -257,6 +257,7 @@ impl Database {
     fn drop_blocks(&self, look: &Look, blocks: &[BlockId], why: DropReason) -> Result<(), CompactError> {
         self.commit_blocks(None, blocks)?;
         let gone: Vec<&BlockEntry> = blocks.iter().filter_map(|id| look.entries.get(id)).collect();
+        gone.iter().for_each(|b| self.changes.note_all(b.window().range()));
         let samples: u64 = gone.iter().map(|b| b.samples).sum();
         let bytes: u64 = gone.iter().map(|b| b.index_bytes + b.chunks_bytes).sum();
         let until_ms = gone.iter().map(|b| b.window().end().0).max();
@@ -287,6 +288,10 @@ impl Database {
             self.discard_block(id);
         }
         let meta = outcome?;
+        // Series with a retention of their own may have been left out.
+        if !self.options.retention.accounts.is_empty() {
+            self.changes.note_all(merge.window.range());
+        }
         let took = self.clock.monotonic().saturating_sub(started);
         let written = meta.as_ref().map_or(0, |m| m.index_bytes + m.chunks_bytes);
         let (series, samples) = meta.as_ref().map_or((0, 0), |m| (m.series, m.samples));

@@ -133,6 +133,7 @@ impl Database {
                 ..Edit::default()
             };
             self.commit_tombstones(&mut m, &edit).map_err(DeleteError::Commit)?;
+            tombstones.iter().for_each(|t| self.changes.note_selection(&t.matchers, t.range));
         }
         self.retire(&mut m);
         self.counters.deletions.fetch_add(tombstones.len() as u64, Ordering::Relaxed);
@@ -158,8 +159,13 @@ impl Database {
         {
             return Err(UndeleteError::Final(id));
         }
+        let undone = self.view.load().tombstones.by_id.get(&id).cloned();
         let edit = Edit { remove_tombstones: vec![id.0], ..Edit::default() };
         self.commit_tombstones(&mut m, &edit).map_err(UndeleteError::Commit)?;
+        match undone {
+            Some(t) => self.changes.note_selection(&t.matchers, t.range),
+            None => self.changes.note_all(TimeRange::ALL),
+        }
         self.counters.undeletions.fetch_add(1, Ordering::Relaxed);
         tracing::info!(%id, "undid a deletion");
         Ok(())

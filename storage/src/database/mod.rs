@@ -52,7 +52,7 @@ use crate::head::Head;
 use crate::index::Matcher;
 use crate::io::{Clock, DirLock, Fs, Pace};
 use crate::model::{HashSeed, MetricMetadata, ShardCount, ShardId};
-use crate::read::{View, ViewState};
+use crate::read::{ChangeLog, View, ViewState};
 use crate::wal::{BatchBuilder, Wal, WalError};
 use aliases::Aliases;
 use arc_swap::ArcSwap;
@@ -99,6 +99,8 @@ pub struct Database {
     /// Held by whoever merges or drops blocks; taken before `maintenance`.
     compaction: Mutex<compaction::Compaction>,
     counters: stats::Counters,
+    /// What changed of times that were settled.
+    changes: Arc<ChangeLog>,
     closing: Arc<AtomicBool>,
     threads: Mutex<Vec<(crossbeam::channel::Sender<()>, JoinHandle<()>)>>,
     _lock: Box<dyn DirLock>,
@@ -127,7 +129,9 @@ impl Database {
 
     /// A consistent view of everything acknowledged so far.
     pub fn view(&self) -> View {
-        View::new(self.head.clone(), self.view.load_full())
+        // Before the view: what it lacks has a greater number then.
+        let mark = self.changes.mark();
+        View::new(self.head.clone(), self.view.load_full()).marked(mark, self.changes.clone())
     }
 
     /// What senders said about metric families, sorted by family.

@@ -19,6 +19,7 @@ use crate::head::log::{HeadLog, HeadPos};
 use crate::head::{CheckpointError, Head, HeadDamage, HeadLogError, HeadOptions, checkpoint};
 use crate::io::{Fs, Pace, Unmapped};
 use crate::model::{BlockId, DurationMs, Lsn, ShardCount, TimeRange, TimestampMs, Window};
+use crate::read::ChangeLog;
 use crate::read::Tombstones;
 use crate::read::{BlockAside, ViewState};
 use crate::wal::{self, Log, Wal, WalError};
@@ -136,6 +137,9 @@ impl Database {
             blocks.values().map(|b| b.spec().window.end()).max(),
             options.clock.now(),
         );
+        let changes = Arc::new(ChangeLog::default());
+        let newest = head.shards.iter().map(|shard| shard.series.lock().newest()).max();
+        changes.advance(newest.unwrap_or(TimestampMs::MIN), options.clock.now());
         let database = Arc::new(Self {
             dir,
             fs,
@@ -156,6 +160,7 @@ impl Database {
             maintenance: Mutex::new(maintenance),
             compaction: Mutex::default(),
             counters: super::stats::Counters::replayed(&replayed),
+            changes,
             closing: Arc::new(AtomicBool::new(false)),
             threads: Mutex::default(),
             _lock: lock,

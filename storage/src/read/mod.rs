@@ -2,6 +2,7 @@
 
 mod block_rows;
 mod cardinality;
+mod changes;
 mod cursor;
 mod equal_labels;
 mod estimate;
@@ -19,6 +20,8 @@ mod view;
 
 pub(crate) use cardinality::TopList;
 pub use cardinality::{Cardinality, Counted, Top};
+pub(crate) use changes::ChangeLog;
+pub use changes::{Change, Mark, SETTLES_AFTER};
 pub use cursor::SeriesCursor;
 pub use estimate::Estimate;
 pub use grouping::Grouper;

@@ -1,5 +1,6 @@
 //! A view: the blocks and the head as one consistent whole, for as long as a query runs.
 
+use super::changes::{Change, ChangeLog, Mark};
 use super::cursor::SeriesCursor;
 use super::head_rows::HeadRows;
 use super::hidden::{Tombstones, is_name_gone, values_gone};
@@ -34,11 +35,28 @@ pub struct View {
     pub(super) state: Arc<ViewState>,
     pub(super) missing: Arc<Missing>,
     stop: Stop,
+    /// What changes, and since when this view does not know it.
+    changes: Option<(Mark, Arc<ChangeLog>)>,
 }
 
 impl View {
     pub(crate) fn new(head: Arc<Head>, state: Arc<ViewState>) -> Self {
-        Self { head, state, missing: Arc::default(), stop: Stop::default() }
+        Self { head, state, missing: Arc::default(), stop: Stop::default(), changes: None }
+    }
+
+    /// The same, taken after `mark`.
+    pub(crate) fn marked(self, mark: Mark, changes: Arc<ChangeLog>) -> Self {
+        Self { changes: Some((mark, changes)), ..self }
+    }
+
+    /// A state of the data that this view knows all of, as far as times had settled; `None` where nobody counts changes.
+    pub fn mark(&self) -> Option<Mark> {
+        self.changes.as_ref().map(|(mark, _)| *mark)
+    }
+
+    /// What has changed of settled times since the change `number`, up to now.
+    pub fn changes_since(&self, number: u64) -> Vec<Change> {
+        self.changes.as_ref().map_or_else(Vec::new, |(_, changes)| changes.since(number))
     }
 
     /// The same, where a search for series fails with [`ReadError::Stopped`] soon after `is_over` says so.

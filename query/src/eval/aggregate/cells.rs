@@ -79,7 +79,7 @@ impl Cell for Average {
     }
 
     fn value(self, _: f64) -> f64 {
-        self.0.total()
+        self.0.total_in_any_order()
     }
 }
 

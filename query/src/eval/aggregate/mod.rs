@@ -93,6 +93,10 @@ impl<'q> Evaluator<'q> {
                     row.set(step, cell.value(job.param.get(step).copied().unwrap_or(0.0)));
                 }
             }
+            if !histograms.is_empty() {
+                // What is added of histograms depends on the order of series, in last digits and in remarks.
+                self.couple_steps();
+            }
             histograms.finish(&mut row, &mut met);
             rows.push(labels, &row)?;
         }

@@ -90,3 +90,38 @@ async fn series_and_bytes_are_limited() {
     check(("query.max_bytes", "2"), "up", Some(bytes_text)).await;
     check(("query.max_bytes", "1KiB"), "up", None).await;
 }
+
+#[tokio::test]
+async fn what_is_asked_again_is_not_evaluated_again() {
+    let server = Server::open(&[]);
+    let up: &[(&str, &str)] = &[("__name__", "up"), ("account", "1")];
+    for age in (0..60).rev().map(|minutes| minutes * 60) {
+        assert_eq!(server.write(&[(up, age as f64)], age).await.status(), 204);
+    }
+    let counts = async || {
+        let metrics = text_of(server.send(request(Method::GET, "/metrics", "")).await).await;
+        ["hit", "partial", "miss", "unfit"].map(|outcome| {
+            let line = format!("cardinal_query_cache_queries_total{{outcome=\"{outcome}\"}} ");
+            let n = metrics.lines().find_map(|l| l.strip_prefix(&line)).expect("counted");
+            n.parse::<u32>().expect("a number")
+        })
+    };
+    let path = "/api/v1/query_range?query=sum(up)&start=997000&end=999000&step=10";
+    let first = server.data(path).await;
+    assert_eq!(server.data(path).await, first);
+    assert_eq!(counts().await, [1, 0, 1, 0]);
+    // Further back there is nothing yet, and no further ahead.
+    let longer = "/api/v1/query_range?query=sum(up)&start=996000&end=1000000&step=10";
+    let whole = server.data(longer).await;
+    assert_eq!(server.data(&format!("{longer}&nocache=1")).await, whole);
+    assert_eq!(counts().await, [1, 1, 1, 0]);
+    // What came late is seen.
+    assert_eq!(server.write(&[(&[("__name__", "up"), ("account", "2")], 1000.0)], 2000).await.status(), 204);
+    let changed = server.data(path).await;
+    assert_ne!(changed, first);
+    assert_eq!(server.data(&format!("{path}&nocache=1")).await, changed);
+    assert_eq!(counts().await, [1, 2, 1, 0]);
+    server.data("/api/v1/query_range?query=sum(up+@+end())&start=997000&end=999000&step=10").await;
+    server.data("/api/v1/query?query=sum(up)").await;
+    assert_eq!(counts().await, [1, 2, 1, 1]);
+}

@@ -11,8 +11,8 @@ use crate::head::series::{SampleOutcome, SeriesTable, histogram_bits};
 use crate::head::shard::Shard;
 use crate::head::symbols::HeadIndex;
 use crate::model::{
-    Fingerprint, HistogramError, HistogramSample, LabelSet, Sample, SeriesSlot, ShardId, TimestampMs,
-    is_stale, shard_of_account, shard_of_fingerprint, stale_nan,
+    Fingerprint, HistogramError, HistogramSample, LabelSet, Sample, SeriesSlot, ShardId, TimeRange,
+    TimestampMs, is_stale, shard_of_account, shard_of_fingerprint, stale_nan,
 };
 use crate::wal::BatchBuilder;
 use std::collections::HashSet;
@@ -107,6 +107,22 @@ struct Invalid {
 pub(super) enum Values<'a> {
     Floats(&'a [Sample]),
     Histograms(&'a [HistogramSample]),
+}
+
+impl Values<'_> {
+    /// The smallest range that holds the times of those samples that there are in `range`.
+    pub(super) fn extent(&self, range: Range<usize>) -> Option<TimeRange> {
+        fn of(times: impl Iterator<Item = TimestampMs>) -> Option<TimeRange> {
+            let fold = |(min, max): (TimestampMs, TimestampMs), t: TimestampMs| (min.min(t), max.max(t));
+            let (min, max) = times.fold((TimestampMs::MAX, TimestampMs::MIN), fold);
+            (min <= max).then(|| TimeRange::closed(min, max))
+        }
+        let clip = |len: usize| range.start.min(len)..range.end.min(len);
+        match self {
+            Self::Floats(samples) => of(samples[clip(samples.len())].iter().map(|s| s.t)),
+            Self::Histograms(samples) => of(samples[clip(samples.len())].iter().map(|h| h.t)),
+        }
+    }
 }
 
 /// Where in the log a series' samples go.
