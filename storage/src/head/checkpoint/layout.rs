@@ -170,7 +170,7 @@ impl Frames<'_> {
         let Some(header) = rest.first_chunk::<FRAME_HEADER_BYTES>() else { return Some(false) };
         let shard = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
         let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
-        let plausible = (1..=6).contains(&header[0])
+        let plausible = (1..=7).contains(&header[0])
             && header[1..4] == [0; 3]
             && shard < u32::from(self.shards)
             && length <= rest.len() - FRAME_HEADER_BYTES;
