@@ -8,7 +8,6 @@ use crate::parse::ast::{Binary, Call, Expr, MatchOp, Matcher, VectorSelector};
 use crate::parse::{Features, FunctionId, Span, parse};
 use crate::source::Wanted;
 use crate::{Position, QueryError};
-use cardinal_storage::index;
 use cardinal_storage::model::{METRIC_NAME, TimeRange};
 
 /// Hints of one query.
@@ -160,16 +159,7 @@ impl Asked<'_> {
     }
 
     fn finds(&self, matchers: &[Matcher]) -> Result<bool, QueryError> {
-        let matcher = |m: &Matcher| {
-            let op = match m.op {
-                MatchOp::Equal => index::MatchOp::Equal,
-                MatchOp::NotEqual => index::MatchOp::NotEqual,
-                MatchOp::Regex => index::MatchOp::Regex,
-                MatchOp::NotRegex => index::MatchOp::NotRegex,
-            };
-            index::Matcher::new(&m.name, op, &m.value).ok()
-        };
-        let Some(matchers) = matchers.iter().map(matcher).collect::<Option<Vec<_>>>() else {
+        let Ok(matchers) = matchers.iter().map(Matcher::compile).collect::<Result<Vec<_>, _>>() else {
             return Ok(false);
         };
         self.evaluator.watch.check()?;

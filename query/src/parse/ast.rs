@@ -6,6 +6,7 @@
 
 use std::mem;
 
+use cardinal_storage::index;
 use cardinal_storage::model::TimestampMs;
 
 use super::duration::Length;
@@ -96,6 +97,24 @@ pub struct Matcher {
     pub value: String,
     /// Where it stands; for a metric name, that of the name.
     pub span: Span,
+}
+
+impl From<MatchOp> for index::MatchOp {
+    fn from(op: MatchOp) -> Self {
+        match op {
+            MatchOp::Equal => Self::Equal,
+            MatchOp::NotEqual => Self::NotEqual,
+            MatchOp::Regex => Self::Regex,
+            MatchOp::NotRegex => Self::NotRegex,
+        }
+    }
+}
+
+impl Matcher {
+    /// As the storage matches it; an error where it refuses the expression.
+    pub fn compile(&self) -> Result<index::Matcher, index::MatcherError> {
+        index::Matcher::new(&self.name, self.op.into(), &self.value)
+    }
 }
 
 /// A fixed evaluation time, set with `@`.

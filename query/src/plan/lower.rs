@@ -4,8 +4,7 @@ use super::{AggregateNode, MapOp, Node, NodeId, Op, Param, Plan, Selector, Windo
 use crate::error::{Position, QueryError, QueryLimit};
 use crate::eval::math::scalar_binary;
 use crate::parse::ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, MatchOp, MatrixSelector, Sign, Subquery, Unary,
-    VectorSelector,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Expr, MatrixSelector, Sign, Subquery, Unary, VectorSelector,
 };
 use crate::parse::{Length, LengthUse, QueryTimes, Span, ValueType};
 use crate::source::Grouping;
@@ -155,13 +154,7 @@ impl Lowering<'_> {
     /// The conditions of a selector.
     pub(super) fn matchers(&self, v: &VectorSelector) -> Result<Vec<index::Matcher>, QueryError> {
         let matchers = v.matchers.iter().map(|m| {
-            let op = match m.op {
-                MatchOp::Equal => index::MatchOp::Equal,
-                MatchOp::NotEqual => index::MatchOp::NotEqual,
-                MatchOp::Regex => index::MatchOp::Regex,
-                MatchOp::NotRegex => index::MatchOp::NotRegex,
-            };
-            index::Matcher::new(&m.name, op, &m.value).map_err(|e| QueryError::Parse {
+            m.compile().map_err(|e| QueryError::Parse {
                 position: Position::of(self.query, m.span.start as usize),
                 message: e.to_string(),
                 limit: e.too_large.then_some(QueryLimit::Pattern),

@@ -3,7 +3,7 @@
 use cardinal_query::QueryLimit;
 use cardinal_query::parse::ast;
 use cardinal_query::parse::parse_selector;
-use cardinal_storage::index::{MatchOp, Matcher};
+use cardinal_storage::index::Matcher;
 
 use super::error::{ApiError, Limit};
 use super::params::Params;
@@ -46,13 +46,7 @@ pub fn selector(text: &str) -> Result<Vec<Matcher>, SelectorError> {
 }
 
 fn matcher(parsed: &ast::Matcher) -> Result<Matcher, SelectorError> {
-    let op = match parsed.op {
-        ast::MatchOp::Equal => MatchOp::Equal,
-        ast::MatchOp::NotEqual => MatchOp::NotEqual,
-        ast::MatchOp::Regex => MatchOp::Regex,
-        ast::MatchOp::NotRegex => MatchOp::NotRegex,
-    };
-    Matcher::new(&parsed.name, op, &parsed.value).map_err(|e| SelectorError {
+    parsed.compile().map_err(|e| SelectorError {
         message: e.to_string(),
         limit: e.too_large.then_some(QueryLimit::Pattern),
     })

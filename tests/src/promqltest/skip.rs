@@ -2,7 +2,7 @@
 
 use super::report::Missing;
 use super::script::{Eval, Load};
-use cardinal_query::parse::ast::{self, MatchOp};
+use cardinal_query::parse::ast;
 use cardinal_query::parse::{Expr, Features, FunctionId, parse};
 use cardinal_storage::index::{self, accepts};
 use cardinal_storage::model::LabelSet;
@@ -79,14 +79,5 @@ impl Parts {
 
 /// The conditions of one selector, unless the storage refuses one.
 fn conditions(selector: &ast::VectorSelector) -> Option<Vec<index::Matcher>> {
-    let convert = |m: &ast::Matcher| {
-        let op = match m.op {
-            MatchOp::Equal => index::MatchOp::Equal,
-            MatchOp::NotEqual => index::MatchOp::NotEqual,
-            MatchOp::Regex => index::MatchOp::Regex,
-            MatchOp::NotRegex => index::MatchOp::NotRegex,
-        };
-        index::Matcher::new(&m.name, op, &m.value).ok()
-    };
-    selector.matchers.iter().map(convert).collect()
+    selector.matchers.iter().map(|m| m.compile().ok()).collect()
 }
