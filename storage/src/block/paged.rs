@@ -160,8 +160,10 @@ impl PagedFile {
     /// Checks magic and version. What else they say is believed where the first page is sound; where it is not, that page alone is
     /// damaged.
     fn check_header(&self, magic: &[u8; 8]) -> Result<(), OpenBlockError> {
-        let header = self.region.first_chunk::<{ HEADER_LEN as usize }>();
-        let header = header.expect("the length was checked before the trailer");
+        let Some(header) = self.region.first_chunk::<{ HEADER_LEN as usize }>() else {
+            let found = format!("{} bytes", self.region.len());
+            return Err(self.corruption(0, format!("a header of {HEADER_LEN} bytes"), found).into());
+        };
         let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
         if header.starts_with(magic) && found == VERSION {
             return Ok(());

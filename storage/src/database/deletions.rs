@@ -316,11 +316,11 @@ fn may_touch(tombstone: &Tombstone, block: &crate::block::Block) -> bool {
     tombstone.touches(block).unwrap_or(true)
 }
 
-/// The selectors without repetitions: one deletion of each can be undone by one id.
+/// The selectors without repetitions: one deletion of each can be undone by one id. No more of them than are too many.
 fn each_once(selectors: &[Vec<Matcher>]) -> Vec<Vec<Matcher>> {
-    let mut once: Vec<Vec<Matcher>> = Vec::with_capacity(selectors.len());
+    let mut once: Vec<Vec<Matcher>> = Vec::new();
     for selector in selectors {
-        if !once.contains(selector) {
+        if once.len() <= TOMBSTONES_MAX && !once.contains(selector) {
             once.push(selector.clone());
         }
     }

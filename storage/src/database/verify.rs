@@ -157,19 +157,20 @@ pub fn verify(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verification, VerifyError> {
     const TRIES: usize = 5;
-    let mut before: Option<(Option<State>, Verification)> = None;
-    for tries in 1.. {
-        let (state, mut found) = verify_once(fs, dir, progress)?;
-        let is_quiet = before.as_ref().is_some_and(|(s, _)| *s == state);
-        if let Some((_, last)) = &before {
-            found.keep_common(last);
+    let (mut state, mut found) = verify_once(fs, dir, progress)?;
+    for _ in 1..TRIES {
+        if found.is_sound() {
+            break;
         }
-        if found.is_sound() || is_quiet || tries == TRIES {
-            return Ok(found);
+        let (state_now, mut found_now) = verify_once(fs, dir, progress)?;
+        found_now.keep_common(&found);
+        let is_quiet = state_now == state;
+        (state, found) = (state_now, found_now);
+        if is_quiet {
+            break;
         }
-        before = Some((state, found));
     }
-    unreachable!("the last try returns")
+    Ok(found)
 }
 
 fn verify_once(

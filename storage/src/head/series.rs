@@ -109,6 +109,16 @@ pub(crate) enum SampleOutcome {
     Conflict,
 }
 
+impl From<LateOutcome> for SampleOutcome {
+    fn from(outcome: LateOutcome) -> Self {
+        match outcome {
+            LateOutcome::Added => Self::Late,
+            LateOutcome::Duplicate => Self::Duplicate,
+            LateOutcome::Conflict => Self::Conflict,
+        }
+    }
+}
+
 /// All series of one shard.
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
@@ -484,11 +494,7 @@ impl SeriesTable {
         if full {
             self.move_late(slot, |_| true, log);
         }
-        match outcome {
-            LateOutcome::Added => SampleOutcome::Late,
-            LateOutcome::Duplicate => SampleOutcome::Duplicate,
-            LateOutcome::Conflict => SampleOutcome::Conflict,
-        }
+        outcome.into()
     }
 
     /// The value at `t` if the open chunk has one.

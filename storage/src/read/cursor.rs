@@ -31,6 +31,8 @@ pub struct SeriesCursor<'a> {
     /// Whether the pieces are those of the current series.
     is_read: bool,
     ids: RowIds,
+    /// Whether `ids` are those of the current series, in the first source that has it.
+    has_ids: bool,
     other_ids: RowIds,
     wanted: Wanted,
     /// What is known of pairs of sources, by their numbers.
@@ -53,6 +55,7 @@ impl<'a> SeriesCursor<'a> {
             pieces: Pieces::default(),
             is_read: false,
             ids: RowIds::default(),
+            has_ids: false,
             other_ids: RowIds::default(),
             wanted,
             equal: HashMap::new(),
@@ -97,7 +100,7 @@ impl<'a> SeriesCursor<'a> {
 
     /// Moves to the next series; false at the end.
     pub fn advance(&mut self) -> Result<bool, ReadError> {
-        self.is_read = false;
+        (self.is_read, self.has_ids) = (false, false);
         if self.in_head {
             self.head.skip();
         }
@@ -126,13 +129,16 @@ impl<'a> SeriesCursor<'a> {
                 self.in_blocks.push(at);
             }
         }
-        if usize::from(self.in_head) + self.in_blocks.len() > 1 && !self.have_equal_labels()? {
-            self.keep_equal_labels()?;
+        if usize::from(self.in_head) + self.in_blocks.len() > 1 {
+            self.has_ids = self.have_equal_labels()?;
+            if !self.has_ids {
+                self.keep_equal_labels()?;
+            }
         }
         Ok(true)
     }
 
-    /// Whether all sources at the current key have the same labels, as they nearly always do.
+    /// Whether all sources at the current key have the same labels, as they nearly always do; `ids` are those of the first then.
     fn have_equal_labels(&mut self) -> Result<bool, ReadError> {
         let Self { head, blocks, in_head, in_blocks, ids, other_ids, equal, .. } = self;
         let mut others = in_blocks.iter().copied();
@@ -210,8 +216,8 @@ impl<'a> SeriesCursor<'a> {
             return true;
         }
         pieces.clear_times();
-        let of_blocks = in_blocks.iter().all(|at| blocks[*at].times(*range, pieces));
-        let are_told = of_blocks && !(*in_head && head.has_samples(*range));
+        let in_blocks_alone = !(*in_head && head.has_samples(*range));
+        let are_told = in_blocks_alone && in_blocks.iter().all(|at| blocks[*at].times(*range, pieces));
         if are_told {
             out.extend_from_slice(pieces.times(*range));
         }
@@ -263,14 +269,20 @@ impl<'a> SeriesCursor<'a> {
 
     /// The number of the current series' group: dense from 0 in order of first appearance.
     pub fn group(&mut self, grouper: &mut Grouper) -> Result<u32, ReadError> {
-        let Self { head, blocks, in_blocks, ids, .. } = self;
+        let Self { head, blocks, in_blocks, ids, has_ids, .. } = self;
         if self.in_head {
-            head.ids(ids);
+            if !*has_ids {
+                head.ids(ids);
+                *has_ids = true;
+            }
             return grouper.group(HEAD, ids, |name| Ok(head.name(name)), || Ok(head.labels()));
         }
         let at = in_blocks.first().ok_or_else(|| ReadError::corrupt("no current series".into()))?;
         let block = &mut blocks[*at];
-        block.ids(ids)?;
+        if !*has_ids {
+            block.ids(ids)?;
+            *has_ids = true;
+        }
         let block = std::cell::RefCell::new(block);
         let number = block.borrow().number;
         grouper.group(number, ids, |name| block.borrow().name(name), || block.borrow_mut().labels())

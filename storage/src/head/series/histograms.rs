@@ -2,7 +2,6 @@
 
 use super::{SampleOutcome, SeriesTable};
 use crate::codec::{self, ChunkKind, Packing, Times};
-use crate::head::late::LateOutcome;
 use crate::head::log::record::RecordHeader;
 use crate::head::log::{CHUNK_BYTES_MAX, HeadLog};
 use crate::model::{HistogramSample, SeriesSlot, TimestampMs, Window};
@@ -89,11 +88,7 @@ impl SeriesTable {
         if full {
             self.move_late_histograms(slot, |_| true, log);
         }
-        match outcome {
-            LateOutcome::Added => SampleOutcome::Late,
-            LateOutcome::Duplicate => SampleOutcome::Duplicate,
-            LateOutcome::Conflict => SampleOutcome::Conflict,
-        }
+        outcome.into()
     }
 
     /// Moves the histograms in order of a series to the log.
