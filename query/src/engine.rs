@@ -10,11 +10,11 @@ use crate::plan::{Op, Plan, QuerySpan, lower};
 use crate::source::Source;
 use crate::{Limits, MatrixSeries, Output, QueryError, QueryOptions, QueryStats, StepSamples, Value};
 use cardinal_storage::model::{DurationMs, LabelSet, TimestampMs};
+use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::iter::Peekable;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 use std::time::Instant;
@@ -194,7 +194,7 @@ impl Engine {
         }
         fill_counts(&mut stats, &evaluator, &grid, options.step_stats);
         stats.samples_peak = evaluator.budget.peak();
-        let notes = evaluator.notes.into_inner().expect("all workers have ended without a panic");
+        let notes = evaluator.notes.into_inner();
         let (mut warnings, infos) = notes.texts(query);
         warnings.extend(source.warnings());
         Ok(Output { value, warnings, infos, stats, explanation })

@@ -23,9 +23,10 @@ use crate::{MatrixSeries, QueryError};
 use cardinal_storage::model::DurationMs;
 use entry::{Entry, Segment};
 use fit::Fit;
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use steps::Source as From;
 
 /// What one query may take of the cache.
@@ -109,7 +110,7 @@ impl ResultCache {
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
-        let kept = self.kept.lock().expect(NO_PANIC);
+        let kept = self.kept.lock();
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         CacheStats {
             hits: of(&self.stats.hits),
@@ -179,7 +180,7 @@ impl ResultCache {
     }
 
     fn look_up(&self, key: &Arc<Key>) -> Option<Entry> {
-        let mut kept = self.kept.lock().expect(NO_PANIC);
+        let mut kept = self.kept.lock();
         kept.uses += 1;
         let uses = kept.uses;
         let entry = kept.entries.get_mut(key)?;
@@ -188,7 +189,7 @@ impl ResultCache {
     }
 
     fn forget(&self, key: &Key) {
-        let mut kept = self.kept.lock().expect(NO_PANIC);
+        let mut kept = self.kept.lock();
         if let Some(entry) = kept.entries.remove(key) {
             kept.bytes -= entry.bytes(key.query.len());
         }
@@ -225,7 +226,7 @@ impl ResultCache {
 
     fn put(&self, key: Arc<Key>, mut entry: Entry) {
         let bytes = entry.bytes(key.query.len());
-        let mut kept = self.kept.lock().expect(NO_PANIC);
+        let mut kept = self.kept.lock();
         let old = kept.entries.remove(&key).map_or(0, |old| old.bytes(key.query.len()));
         kept.bytes -= old;
         if bytes > self.bytes_max / ENTRY_SHARE {
@@ -257,8 +258,6 @@ impl ResultCache {
     }
 }
 
-const NO_PANIC: &str = "nothing that holds this lock can panic";
-
 fn add(count: &AtomicU64, n: u64) {
     count.fetch_add(n, Ordering::Relaxed);
 }
@@ -286,7 +285,7 @@ impl<F: Fn(&Grid) -> Result<Vec<MatrixSeries>, QueryError>> Work<'_, F> {
         }
         let part = self.grid.part(steps.clone());
         let rows = (self.evaluate)(&part)?;
-        let notes = std::mem::take(&mut *self.evaluator.notes.lock().expect(NO_PANIC));
+        let notes = std::mem::take(&mut *self.evaluator.notes.lock());
         self.mixed |= !notes.is_empty() && steps.start < settled;
         self.pieces.push((Arc::new(Segment::new(&part, rows, notes)), steps));
         Ok(())

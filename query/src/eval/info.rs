@@ -129,7 +129,7 @@ impl Evaluator<'_> {
         }
         let mut asked = RowBuf::new(base.steps());
         (0..base.len()).flat_map(|i| base.occupied(i)).for_each(|step| asked.set(step, 0.0));
-        let mut kept = self.kept.lock().expect("no worker panics while it counts");
+        let mut kept = self.kept.lock();
         let mut holders = HashMap::with_capacity(members.len());
         for (identity, members) in members {
             kept.grow(infos.steps().div_ceil(2))?;

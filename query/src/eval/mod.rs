@@ -56,9 +56,10 @@ use crate::source::Source;
 use crate::{Progress, QueryError};
 use cardinal_storage::model::{DurationMs, LabelSet};
 use math::scalar_binary;
+use parking_lot::Mutex;
 use rows::{RowBuf, RowLabels};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// One query's evaluation.
 pub(crate) struct Evaluator<'q> {
@@ -107,7 +108,7 @@ impl Evaluator<'_> {
 
     /// The value of a scalar that stays until the query ends; its values count as held until then.
     pub(crate) fn kept_scalar(&self, id: NodeId, grid: &Grid) -> Result<Vec<f64>, QueryError> {
-        self.kept.lock().expect("no worker panics while it counts").grow(grid.count)?;
+        self.kept.lock().grow(grid.count)?;
         self.scalar(id, grid)
     }
 
@@ -188,7 +189,7 @@ impl Evaluator<'_> {
 
     /// Notes a remark.
     pub(crate) fn note(&self, f: impl FnOnce(&mut Notes)) {
-        f(&mut self.notes.lock().expect("no worker panics while it writes a note"));
+        f(&mut self.notes.lock());
     }
 
     /// An execution error at a place in the query.

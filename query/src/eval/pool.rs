@@ -1,6 +1,6 @@
 //! Workers that read parts side by side.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The threads that all queries of an engine may use beside their own: a bound, not a queue. Who finds none free
@@ -37,13 +37,13 @@ impl Pool {
         let queue = Mutex::new(items.into_iter().zip(results.iter_mut()));
         let work = || {
             loop {
-                let next = queue.lock().expect("no worker panics while it holds the queue").next();
+                let next = queue.lock().next();
                 let Some((item, slot)) = next else { return };
                 let result = f(item);
                 let failed = result.is_err();
                 *slot = Some(result);
                 if failed {
-                    let mut queue = queue.lock().expect("no worker panics while it holds the queue");
+                    let mut queue = queue.lock();
                     while queue.next().is_some() {}
                 }
             }

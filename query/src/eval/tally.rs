@@ -132,7 +132,7 @@ impl Evaluator<'_> {
     /// Where a worker counts whose rows are over the grid at hand; what it reads is counted over `read`, step by step where it lies
     /// inside subqueries.
     pub(crate) fn worker_tally(&self, read: &Grid, in_subqueries: bool) -> Tally {
-        let tallies = self.tallies.lock().expect("no worker panics while it counts");
+        let tallies = self.tallies.lock();
         let at_hand = tallies.last().expect("the whole query's stays");
         let each = in_subqueries || !at_hand.read.steps.is_empty();
         let queryable = Count::new(at_hand.queryable.steps.len());
@@ -141,18 +141,18 @@ impl Evaluator<'_> {
 
     /// Adds what was counted over the grid at hand.
     pub(crate) fn tally(&self, add: impl FnOnce(&mut Tally)) {
-        let mut tallies = self.tallies.lock().expect("no worker panics while it counts");
+        let mut tallies = self.tallies.lock();
         add(tallies.last_mut().expect("the whole query's stays"));
     }
 
     /// From now on another grid is at hand.
     pub(crate) fn begin_tally(&self, tally: Tally) {
-        self.tallies.lock().expect("no worker panics while it counts").push(tally);
+        self.tallies.lock().push(tally);
     }
 
     /// What was counted over the grid at hand; it is the one before again.
     pub(crate) fn end_tally(&self) -> Tally {
-        self.tallies.lock().expect("no worker panics while it counts").pop().expect("it was begun")
+        self.tallies.lock().pop().expect("it was begun")
     }
 
     /// Evaluates what is the same at all `steps` once.

@@ -1,9 +1,10 @@
 //! Queries that run now, and the slowest of those that are over.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cardinal_query::{CancelToken, Progress};
@@ -121,24 +122,24 @@ impl Queries {
             is_killed: AtomicBool::new(false),
             kill: Notify::new(),
         });
-        self.running.lock().expect(NO_PANIC).insert(running.id, running.clone());
+        self.running.lock().insert(running.id, running.clone());
         let gone = Some((ErrorKind::Canceled, "it ended without an answer".to_owned()));
         Listed { queries: self.clone(), running, error: gone }
     }
 
     /// Those that wait or are being worked on, oldest first.
     pub fn running(&self) -> Vec<Arc<Running>> {
-        self.running.lock().expect(NO_PANIC).values().cloned().collect()
+        self.running.lock().values().cloned().collect()
     }
 
     /// Of those that are over, the ones that took longest, longest first.
     pub fn slowest(&self) -> Vec<Finished> {
-        self.slowest.lock().expect(NO_PANIC).clone()
+        self.slowest.lock().clone()
     }
 
     /// Ends the query `id` soon; whether there is one.
     pub fn kill(&self, id: u64) -> bool {
-        let Some(running) = self.running.lock().expect(NO_PANIC).get(&id).cloned() else { return false };
+        let Some(running) = self.running.lock().get(&id).cloned() else { return false };
         running.is_killed.store(true, Ordering::Relaxed);
         running.cancel.cancel();
         running.kill.notify_one();
@@ -146,14 +147,12 @@ impl Queries {
     }
 
     fn over(&self, finished: Finished) {
-        let mut slowest = self.slowest.lock().expect(NO_PANIC);
+        let mut slowest = self.slowest.lock();
         let at = slowest.partition_point(|f| f.took >= finished.took);
         slowest.insert(at, finished);
         slowest.truncate(SLOWEST_KEPT);
     }
 }
-
-const NO_PANIC: &str = "nothing that holds this lock can panic";
 
 impl Running {
     /// Resolves once it is killed.
@@ -181,7 +180,7 @@ impl Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         let running = &self.running;
-        self.queries.running.lock().expect(NO_PANIC).remove(&running.id);
+        self.queries.running.lock().remove(&running.id);
         self.queries.over(Finished {
             id: running.id,
             asked: running.asked.clone(),
